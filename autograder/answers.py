@@ -1,0 +1,190 @@
+"""Ask a function and carry what it answers: all that both sides of the wall share.
+
+On the wire a message is a tree (JSON) whose leaves are numbers, strings or arrays
+(.npy bytes behind the JSON). Nothing is ever unpickled.
+"""
+
+import copy
+import inspect
+import io
+import json
+import struct
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from autograder import adapters
+
+HEADER = struct.Struct("<QQ")  # bytes of JSON, bytes of arrays
+MAX_FRAME = 1 << 28
+MAX_TEXT = 300
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """Stands for an answer that is neither numbers nor text nor an array."""
+
+    type_name: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call returned; `changed` names the arguments that it altered."""
+
+    value: Any
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a call raised, with the last line of the learner's own code on the way."""
+
+    type_name: str
+    text: str
+    line: str = ""
+    binding: bool = False  # the call did not fit the function's parameters
+
+
+Outcome = Answer | Raised
+
+
+def ask(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    adapter: str | None = None,
+) -> Outcome:
+    """Call a learner's function on copies of the arguments."""
+    if adapter is not None:
+        args = (function, *args)
+        function = getattr(adapters, adapter)
+    args, kwargs = copy.deepcopy((args, kwargs))
+    before = copy.deepcopy((args, kwargs))
+    try:
+        names = list(inspect.signature(function).bind(*args, **kwargs).arguments)
+    except TypeError as error:
+        return Raised("TypeError", str(error), binding=True)
+    except ValueError:  # a builtin without a signature
+        names = []
+    try:
+        value = tame(function(*args, **kwargs))
+    except (Exception, SystemExit) as error:
+        return raised(error)
+    changed = [
+        names[i] if i < len(names) else f"argument {i + 1}"
+        for i, (old, new) in enumerate(zip(before[0], args, strict=True))
+        if not same(old, new)
+    ]
+    changed += [key for key in kwargs if not same(before[1][key], kwargs[key])]
+    return Answer(value, tuple(changed))
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether an argument is still what it was."""
+    if isinstance(old, np.ndarray):
+        return (
+            isinstance(new, np.ndarray)
+            and old.dtype == new.dtype
+            and old.shape == new.shape
+            and old.tobytes() == new.tobytes()
+        )
+    if isinstance(old, list | tuple):
+        return len(old) == len(new) and all(map(same, old, new))
+    return not isinstance(old, int | float | str | dict) or old == new
+
+
+def raised(error: BaseException) -> Raised:
+    """Keep of an exception what may be told: its kind, its text, the line."""
+    line = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith("<") or "ipykernel" in frame.filename:
+            line = frame.line or ""
+    return Raised(type(error).__name__, str(error)[:MAX_TEXT], line[:MAX_TEXT])
+
+
+def tame(value: Any) -> Any:
+    """Reduce an answer to plain numbers, text, arrays, and trees of them."""
+    kind = type(value)
+    if kind is int and abs(value) >= 1 << 63:
+        return Opaque("int of more than 64 bits")
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind in (list, tuple):
+        return kind(tame(item) for item in value)
+    if kind is dict:
+        return {str(key): tame(item) for key, item in value.items()}
+    if isinstance(value, np.generic):
+        value = np.asarray(value)[()]
+        return value if value.dtype.kind in "biufc" else Opaque(kind.__name__)
+    if isinstance(value, np.ndarray):
+        plain = np.array(value, subok=False)
+        if plain.dtype.kind in "biufc":
+            return plain
+        return Opaque(f"array of {plain.dtype}")
+    return Opaque(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
+
+
+def send(stream: BinaryIO, message: Any) -> None:
+    """Write one message."""
+    arrays: list[bytes] = []
+    tree = json.dumps(_plain(message, arrays)).encode()
+    blob = b"".join(arrays)
+    stream.write(HEADER.pack(len(tree), len(blob)) + tree + blob)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Read one message; EOFError when there is none, ValueError when it is no message."""
+    tree_size, blob_size = HEADER.unpack(_read(stream, HEADER.size))
+    if tree_size + blob_size > MAX_FRAME:
+        raise ValueError(f"a message of {tree_size + blob_size} bytes is too large")
+    tree = json.loads(_read(stream, tree_size))
+    return _restore(tree, io.BytesIO(_read(stream, blob_size)))
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError("the other side is gone")
+    return data
+
+
+TYPES = {kind.__name__: kind for kind in (Opaque, Answer, Raised)}
+
+
+def _plain(value: Any, arrays: list[bytes]) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        if not isinstance(value, np.generic):
+            return value
+    if isinstance(value, np.ndarray | np.generic):
+        stream = io.BytesIO()
+        np.save(stream, np.asarray(value), allow_pickle=False)
+        arrays.append(stream.getvalue())
+        return {"array": isinstance(value, np.ndarray)}
+    if isinstance(value, list):
+        return [_plain(item, arrays) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item, arrays) for item in value]}
+    if isinstance(value, dict):
+        return {"dict": [[k, _plain(v, arrays)] for k, v in value.items()]}
+    fields = {k: _plain(v, arrays) for k, v in vars(value).items()}
+    return {type(value).__name__: fields}
+
+
+def _restore(tree: Any, arrays: BinaryIO) -> Any:
+    if isinstance(tree, list):
+        return [_restore(item, arrays) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    [(tag, content)] = tree.items()
+    if tag == "array":
+        array = np.load(arrays, allow_pickle=False)
+        return array if content else array[()]
+    if tag == "tuple":
+        return tuple(_restore(item, arrays) for item in content)
+    if tag == "dict":
+        return {key: _restore(item, arrays) for key, item in content}
+    return TYPES[tag](**{k: _restore(v, arrays) for k, v in content.items()})

@@ -1,0 +1,36 @@
+"""The learner's door: check(f) says whether f is right and, if not, what is wrong."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autograder.judge import Verdict
+
+# Set by the process that only collects a notebook's answers.
+COLLECTING = "AUTOGRADER_COLLECTING"
+
+
+class CheckFailed(Exception):
+    """Raised where nbgrader executes, so that the cell counts as failed."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows this in place of a traceback."""
+        return str(self).splitlines()
+
+
+def check(function: Callable[..., Any]) -> "Verdict | None":
+    """Judge one of your functions, with the same judge that grades it.
+
+    In a notebook the answer is shown. Where nbgrader executes the notebook, a wrong
+    function raises, so that the cell fails. Where answers are only collected, nothing
+    happens.
+    """
+    if COLLECTING in os.environ:
+        return None
+    from autograder import live  # needs the solutions, which a collector cannot see
+
+    verdict = live.verdict_on(function)
+    if "NBGRADER_EXECUTION" in os.environ and verdict.verdict != "right":
+        raise CheckFailed(repr(verdict))
+    return verdict

@@ -1,0 +1,89 @@
+"""When two answers are the same, and what about their kind is not."""
+
+from typing import Any
+
+import numpy as np
+
+from autograder.answers import Opaque
+
+# torch.testing's relative and absolute tolerances
+TOLERANCES = {2: (1e-3, 1e-5), 4: (1.3e-6, 1e-5), 8: (1e-7, 1e-7)}
+
+KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}
+
+
+def kind_of(value: Any) -> str:
+    """Name a value's type as a learner would: 'array of float64', 'list', 'None'."""
+    if isinstance(value, Opaque):
+        return value.type_name
+    if isinstance(value, np.ndarray):
+        return f"array of {value.dtype}"
+    if value is None:
+        return "None"
+    return type(value).__name__
+
+
+def number_kind(value: Any) -> str | None:
+    """bool, int, float or complex for an array or a number of that kind, else None."""
+    if isinstance(value, np.ndarray | np.generic | bool | int | float):
+        return KINDS[np.asarray(value).dtype.kind]
+    return None
+
+
+def fits_kind(answer: Any, expected: Any) -> bool:
+    """Whether the answer is the kind of thing that was promised.
+
+    Any width of integer will do, and float32 or float64 where either was promised:
+    half precision only where the inputs are half precision.
+    """
+    if isinstance(expected, np.ndarray):
+        if not isinstance(answer, np.ndarray):
+            # a NumPy scalar is what reductions give for an array without axes
+            if expected.ndim or not isinstance(answer, np.generic):
+                return False
+        if number_kind(answer) != number_kind(expected):
+            return False
+        if number_kind(expected) == "float":
+            return (answer.dtype.itemsize == 2) == (expected.dtype.itemsize == 2)
+        return True
+    if number_kind(expected) is not None:
+        return number_kind(answer) == number_kind(expected) and np.ndim(answer) == 0
+    return type(answer) is type(expected)
+
+
+def equal(answer: Any, expected: Any) -> bool:
+    """Whether the values are the same: exactly, or for floats within tolerance.
+
+    The tolerance is the one of the coarser type of the two, single at the coarsest
+    unless half precision was expected: a coarse answer does not earn a coarse test.
+    """
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(answer, list | tuple)
+            and len(answer) == len(expected)
+            and all(map(equal, answer, expected))
+        )
+    if isinstance(expected, dict):
+        return (
+            isinstance(answer, dict)
+            and answer.keys() == expected.keys()
+            and all(equal(answer[key], expected[key]) for key in expected)
+        )
+    if number_kind(expected) is None or number_kind(answer) is None:
+        return type(answer) is type(expected) and answer == expected
+    if np.shape(answer) != np.shape(expected):
+        return False
+    return bool(np.all(close(answer, expected)))
+
+
+def close(answer: Any, expected: Any) -> np.ndarray:
+    """Where two arrays of numbers of one shape agree."""
+    a, e = np.asarray(answer), np.asarray(expected)
+    if "f" not in (a.dtype.kind, e.dtype.kind):
+        return a == e
+    width = e.dtype.itemsize if e.dtype.kind == "f" else 8
+    if a.dtype.kind == "f" and width > 2:
+        width = min(width, max(a.dtype.itemsize, 4))
+    rtol, atol = TOLERANCES[min(width, 8)]
+    wide = np.result_type(a, e, np.float64)
+    return np.isclose(a.astype(wide), e.astype(wide), rtol, atol, equal_nan=True)

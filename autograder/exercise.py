@@ -1,0 +1,150 @@
+"""What an exercise is: a solution, what is tried on it, and the mistakes known."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from autograder.course import assignment_of
+
+VISIBLE_SEED = 0
+
+
+class Probe:
+    """One call of the function: its arguments, and why just these.
+
+    `why` completes the sentences "right for ..." and "wrong for ...".
+    """
+
+    def __init__(self, *args: Any, why: str, **kwargs: Any) -> None:
+        self.args, self.why, self.kwargs = args, why, kwargs
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong function that learners write, and what to tell them.
+
+    `sentence` says what the answer is; `hint` what to look at; `seen` is a thread,
+    owner/repo#number, where somebody made this mistake.
+    """
+
+    sentence: str
+    hint: str
+    seen: str | None
+    function: Callable[..., Any]
+
+
+class Exercise:
+    """A function that learners write, worth `points`.
+
+    `axes` names the axes of its answer, None for one that only broadcasts. `adapter`
+    names a function of adapters.py that calls the learner's where a plain call of it
+    would take or give a function.
+    """
+
+    def __init__(
+        self,
+        solution: Callable[..., Any],
+        *,
+        points: int,
+        axes: tuple[str | None, ...] = (),
+        adapter: str | None = None,
+    ) -> None:
+        self.solution, self.points, self.axes = solution, points, axes
+        self.adapter = adapter
+        self.name = solution.__name__
+        self.stem = solution.__module__.rpartition(".")[2]
+        self.assignment = assignment_of(self.stem)
+        self.mistakes: list[Mistake] = []
+        self.variants: list[Callable[..., Any]] = []
+        self.laws: list[Callable[..., str | None]] = []
+        self.family_function: Callable[..., Any] | None = None
+        self.reason_function: Callable[..., str] | None = None
+        self._probes: Callable[[np.random.Generator], Iterator[Probe]]
+
+    # What a spec says of an exercise, each with one decorator.
+
+    def probes(self, draw: Callable[[np.random.Generator], Iterator[Probe]]) -> None:
+        """Register the generator of probes: it draws sizes and numbers from an rng."""
+        self._probes = draw
+
+    def variant(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Register a right answer written in another way."""
+        self.variants.append(function)
+        return function
+
+    def family(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the solution with knobs: keyword-only, right by default."""
+        self.family_function = function
+        return function
+
+    def mistake(
+        self, sentence: str, *, hint: str, seen: str | None = None, **knobs: Any
+    ) -> Any:
+        """Register a mistake: by knobs of the family, or as a decorator."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.mistakes.append(Mistake(sentence, hint, seen, function))
+            return function
+
+        if not knobs:
+            return register
+        assert self.family_function is not None, "declare the family first"
+        return register(partial(self.family_function, **knobs))
+
+    def law(self, law: Callable[..., str | None]) -> Callable[..., str | None]:
+        """Register what must hold: law(answer, *arguments) -> what breaks, or None."""
+        self.laws.append(law)
+        return law
+
+    def reason(self, function: Callable[..., str]) -> Callable[..., str]:
+        """Register why one cell is as it is: reason(index, *arguments) -> a clause."""
+        self.reason_function = function
+        return function
+
+    # What the judge asks of it.
+
+    def draw(self, seed: int = VISIBLE_SEED) -> list[Probe]:
+        """The probes of one seed; the visible ones unless told otherwise."""
+        return list(self._probes(np.random.default_rng(seed)))
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.solution)
+
+    @cached_property
+    def helpers(self) -> list[str]:
+        """Functions of the same module that the solution calls: earlier exercises."""
+        names = inspect.getmodule(self.solution).__dict__
+        return [
+            name
+            for name in self.solution.__code__.co_names
+            if inspect.isfunction(names.get(name))
+            and names[name].__module__ == self.solution.__module__
+        ]
+
+    def arguments(self, probe: Probe) -> dict[str, Any]:
+        """Name -> value, as the solution's signature binds them."""
+        bound = self.signature.bind(*probe.args, **probe.kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def sizes(self, probe: Probe) -> dict[str, int]:
+        """The lengths that have a name: `d_model`, or D from the docstring's shapes."""
+        sizes = {}
+        for name, value in self.arguments(probe).items():
+            if isinstance(value, int) and not isinstance(value, bool):
+                sizes[name] = value
+            if isinstance(value, np.ndarray):
+                shape = re.search(rf"^ +{name}: \(([^)]*)\)", self.docstring, re.M)
+                symbols = re.findall(r"\w+", shape[1]) if shape else ()
+                sizes |= dict(zip(symbols, value.shape, strict=False))
+        return sizes
+
+    @property
+    def docstring(self) -> str:
+        return self.solution.__doc__ or ""

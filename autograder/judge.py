@@ -1,0 +1,279 @@
+"""From answers to a verdict: points, the mistake's name, where it shows, a hint."""
+
+import copy
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from autograder import laws
+from autograder.answers import Answer, Outcome, Raised
+from autograder.compare import equal, fits_kind
+from autograder.exercise import Exercise, Probe
+from autograder.relations import Candidate, Case, candidates, pairs
+
+# Asks the learner's function one probe after the other. With `helped`, what it calls
+# of the earlier exercises of its notebook is answered by the solutions.
+Ask = Callable[[Exercise, list[Probe], bool], list[Outcome]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one function earned and what to tell its author.
+
+    verdict: right, wrong, raised, stopped, unsolved, missing or imported.
+    way: how the mistake was told: by name (known), by relation, or by law.
+    """
+
+    name: str
+    max_points: int
+    verdict: str
+    message: str
+    mistake: str | None = None
+    way: str | None = None
+    probe: str | None = None
+    where: str | None = None
+    hint: str = ""
+    seen: str | None = None
+    first: tuple[str, ...] = ()  # exercises to mend before this one
+    tried: tuple[str, ...] = ()
+    case: Case | None = field(default=None, repr=False)  # for the picture
+
+    @property
+    def points(self) -> int:
+        return self.max_points if self.verdict == "right" else 0
+
+
+def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
+    """Judge a function by what it answers.
+
+    It is right when it is right with the learner's own earlier functions, or with the
+    right ones in their place: nobody loses points twice for one mistake. Every probe
+    is asked twice: the same call has to give the same answer.
+    """
+    probes = probes * 2
+    own = judge_outcomes(exercise, probes, ask(exercise, probes, False))
+    if own.verdict not in ("wrong", "raised") or not exercise.helpers:
+        return own
+    helped = judge_outcomes(exercise, probes, ask(exercise, probes, True))
+    if helped.verdict == "right":
+        names = " and ".join(f"`{name}`" for name in exercise.helpers)
+        return replace(
+            helped,
+            message=f"{helped.message} This was judged with right versions of {names}; "
+            "with yours the result is wrong, so mend those first.",
+            first=tuple(exercise.helpers),
+        )
+    return helped
+
+
+def judge_outcomes(
+    exercise: Exercise, probes: list[Probe], outcomes: list[Outcome]
+) -> Verdict:
+    """Compare answers with the solution's and explain the difference."""
+    cases = [
+        Case(probe, expect(exercise, probe), outcome)
+        for probe, outcome in zip(probes, outcomes, strict=True)
+    ]
+    verdict = Verdict(exercise.name, exercise.points, "", "")
+    tried = tuple(dict.fromkeys(probe.why for probe in probes))
+    wrong = [case for case in cases if not is_right(case)]
+    if not wrong:
+        return replace(verdict, verdict="right", message="Right.", tried=tried)
+    if all(
+        isinstance(case.outcome, Raised)
+        and case.outcome.type_name == "NotImplementedError"
+        for case in cases
+    ):
+        return replace(
+            verdict, verdict="unsolved", message="Not solved yet: write its body."
+        )
+    for first, again in itertools.combinations(cases, 2):
+        if first.probe is again.probe and is_right(first) != is_right(again):
+            return tell_unsteady(exercise, verdict, first)
+    answered = [case for case in wrong if isinstance(case.outcome, Answer)]
+    if not answered:
+        return tell_exception(exercise, verdict, cases, wrong[0])
+    return tell_mistake(exercise, verdict, cases, answered)
+
+
+def expect(exercise: Exercise, probe: Probe) -> Any:
+    """The solution's answer to a probe."""
+    args, kwargs = copy.deepcopy((probe.args, probe.kwargs))
+    if exercise.adapter is None:
+        return exercise.solution(*args, **kwargs)
+    from autograder import adapters
+
+    return getattr(adapters, exercise.adapter)(exercise.solution, *args, **kwargs)
+
+
+def is_right(case: Case) -> bool:
+    outcome = case.outcome
+    return (
+        isinstance(outcome, Answer)
+        and fits_kind(outcome.value, case.expected)
+        and equal(outcome.value, case.expected)
+        and not outcome.changed
+    )
+
+
+def describe(exercise: Exercise, probe: Probe) -> str:
+    """A call in one line: numbers as they are, arrays by their shapes."""
+
+    def show(value: Any) -> str:
+        if isinstance(value, np.ndarray):
+            return f"{value.dtype} of shape {value.shape}"
+        return f"{value!r:.40}"
+
+    parts = [show(value) for value in probe.args]
+    parts += [f"{name}={show(value)}" for name, value in probe.kwargs.items()]
+    return f"{exercise.name}({', '.join(parts)})"
+
+
+def right_and_wrong(cases: list[Case]) -> str:
+    """Which probes are right and which are wrong, by what they are for."""
+    right: dict[str, None] = {}
+    wrong: dict[str, None] = {}
+    for case in cases:
+        (right if is_right(case) else wrong)[case.probe.why] = None
+    both = [why for why in right if why not in wrong]
+    text = f"Wrong for {', for '.join(wrong)}"
+    return f"{text}; right for {', for '.join(both)}." if both else f"{text}."
+
+
+def tell_exception(
+    exercise: Exercise, verdict: Verdict, cases: list[Case], case: Case
+) -> Verdict:
+    """Nothing but exceptions came where an answer was wrong."""
+    raised = case.outcome
+    assert isinstance(raised, Raised)
+    if raised.binding:
+        return replace(
+            verdict,
+            verdict="raised",
+            message=f"It must take {exercise.signature.replace(return_annotation=str)}".removesuffix(
+                " -> str"
+            )
+            + f"; yours does not: {raised.text}.",
+            probe=describe(exercise, case.probe),
+            hint="Restore the def line as it was given.",
+        )
+    line = f" at `{raised.line}`" if raised.line else ""
+    text = f": {raised.text}" if raised.text else ""
+    some = f" {right_and_wrong(cases)}" if any(map(is_right, cases)) else ""
+    return replace(
+        verdict,
+        verdict="raised",
+        message=f"Your function stops with {raised.type_name}{text}{line}.{some}",
+        mistake=f"{raised.type_name}{text}",
+        way="law",
+        probe=describe(exercise, case.probe),
+        hint=laws.advice_on(raised),
+    )
+
+
+def tell_unsteady(exercise: Exercise, verdict: Verdict, case: Case) -> Verdict:
+    """The same call was once right and once wrong."""
+    fact = "The same call, made twice, gives two different answers."
+    return replace(
+        verdict,
+        verdict="wrong",
+        message=fact,
+        mistake=fact,
+        way="law",
+        probe=describe(exercise, case.probe),
+        hint="Something is kept from call to call or comes from chance: a global, a "
+        "default argument that is changed, or an array from np.empty that is not "
+        "filled.",
+    )
+
+
+def tell_mistake(
+    exercise: Exercise, verdict: Verdict, cases: list[Case], answered: list[Case]
+) -> Verdict:
+    """Say what the answer is, as far as that holds on every probe, and where."""
+    case = answered[0]
+    changed = case.answer is not None and case.outcome.changed
+    if changed and all(
+        equal(c.answer, c.expected) and fits_kind(c.answer, c.expected)
+        for c in answered
+    ):
+        names = " and ".join(f"`{name}`" for name in changed)
+        return replace(
+            verdict,
+            verdict="wrong",
+            message=f"The answer is right, but your function changes {names}, which "
+            "belongs to its caller.",
+            mistake=f"It changes its argument {names}.",
+            way="law",
+            probe=describe(exercise, case.probe),
+            hint="In-place work such as x[...] = or &= alters the caller's array: "
+            "make a new array.",
+            case=case,
+        )
+    observation = laws.observe(exercise, case)
+    found = name_mistake(exercise, cases, case)
+    index = laws.first_difference(case)
+    where = laws.place(exercise, index) if index else ""
+    parts = []
+    if found and not found.two:
+        parts = [found.sentence, observation]
+    elif found:
+        parts = [observation, f"Two things at once would explain it. {found.sentence}"]
+    else:
+        parts = [observation, right_and_wrong(cases)]
+    if any(isinstance(c.outcome, Raised) for c in cases):
+        parts.append(crash_note(cases))
+    return replace(
+        verdict,
+        verdict="wrong",
+        message=" ".join(dict.fromkeys(parts)),
+        mistake=found.sentence if found else observation,
+        way=found.way if found else "law",
+        probe=describe(exercise, case.probe),
+        where=where or None,
+        hint=found.hint if found else "",
+        seen=found.seen if found else None,
+        case=case,
+    )
+
+
+def crash_note(cases: list[Case]) -> str:
+    """On some probes there was an exception besides the wrong answers."""
+    case = next(c for c in cases if isinstance(c.outcome, Raised))
+    raised = case.outcome
+    assert isinstance(raised, Raised)
+    return f"And for {case.probe.why} it stops with {raised.type_name}: {raised.text}."
+
+
+def name_mistake(exercise: Exercise, cases: list[Case], case: Case) -> Candidate | None:
+    """The first candidate that equals the answer on every probe."""
+    asked = [c for c in cases if isinstance(c.outcome, Answer)]
+    ordered = [laws.as_expected_kind(c) for c in [case, *asked]]
+    for candidate in candidates(exercise, ordered[0]):
+        if candidate.holds(ordered):
+            return candidate
+    for candidate in pairs(exercise, ordered[0]):
+        if candidate.holds(ordered):
+            return candidate
+    return None
+
+
+def not_an_exercise(name: str) -> Verdict:
+    """There is no exercise of this name."""
+    return Verdict(
+        name, 0, "missing",
+        f"`{name}` is no exercise of this course. check takes the function itself, "
+        "under the name that the exercise gives it: check(causal_mask).",
+    )  # fmt: skip
+
+
+def not_an_own_function(exercise: Exercise) -> Verdict:
+    """The solution was handed in."""
+    return Verdict(
+        exercise.name, exercise.points, "imported",
+        f"`{exercise.name}` is imported from the solutions, so it is no answer. Write "
+        "your own in its place.",
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""What can be seen in a wrong answer: its kind, its shape, NaN, the first difference.
+
+A law states an observation and where it was made, never a cause.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from autograder.answers import Answer, Opaque, Raised
+from autograder.compare import close, fits_kind, kind_of, number_kind
+from autograder.exercise import Exercise
+from autograder.relations import Case
+
+# What an exception of these kinds usually means here, by its text.
+ADVICE = (
+    ("AttributeError", r"'numpy.ndarray' object has no attribute '(unsqueeze|view|"
+     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy|size\(\))'",
+     "That is a method of PyTorch's tensors; this is a NumPy array. A new axis, for "
+     "example, is x[None] or x[:, None]."),
+    ("AttributeError", r"'NoneType'", "Something before this line is None: did a "
+     "function forget to return?"),
+    ("ValueError", r"could not (be )?broadcast",
+     "NumPy lines shapes up from the right; lengths must be equal or 1. Print both "
+     "shapes: does one of the two need a new axis, like x[:, None]?"),
+    ("ValueError", r"truth value of an array",
+     "Arrays are combined with &, | and ~, not with and, or and not."),
+    ("NameError", r"name '(\w+)' is not defined",
+     "A function should use its own parameters, not names from another cell."),
+    ("UnboundLocalError", "", "On this path through your function the variable was "
+     "never given a value: look at the branch of the if that was not taken."),
+    ("IndexError", r"out of bounds", "Print the shape of what you index, and the "
+     "index."),
+    ("ModuleNotFoundError", "", "The exercises up to chapter 16 need NumPy alone."),
+    ("MemoryError", "", "Which array is that large? Print the shapes on the way."),
+    ("RecursionError", "", "Which call of the function by itself should have ended "
+     "it?"),
+)  # fmt: skip
+
+
+def advice_on(raised: Raised) -> str:
+    """What usually helps with an exception, or nothing."""
+    for type_name, pattern, advice in ADVICE:
+        if raised.type_name == type_name and re.search(pattern, raised.text):
+            return advice
+    return ""
+
+
+def place(exercise: Exercise, index: Sequence[int]) -> str:
+    """Name a cell: 'query 1, key 2'. Axes without a name are left out."""
+    return ", ".join(
+        f"{name} {i}" for name, i in zip(exercise.axes, index, strict=False) if name
+    )
+
+
+def observe_kind(exercise: Exercise, case: Case) -> str | None:
+    """The answer is not the kind of thing that was promised."""
+    answer, expected = case.answer, case.expected
+    if answer is None:
+        return "Your function gives back None: does every path end in a return?"
+    if fits_kind(answer, expected):
+        return None
+    got, wanted = kind_of(answer), kind_of(expected)
+    if isinstance(answer, Opaque):
+        return f"Your function gives back something of type {got}, not {a(wanted)}."
+    if number_kind(expected) == "bool" and number_kind(answer) in ("int", "float"):
+        values = np.unique(np.asarray(answer)[~np.isnan(answer)])
+        shown = " and ".join(f"{v:g}" for v in values[:2])
+        more = ", ..." if len(values) > 2 else ""
+        return (
+            f"Your function gives back {a(got)} ({shown}{more}); "
+            "a mask is an array of bool, True or False."
+        )
+    return f"Your function gives back {a(got)}; asked for is {a(wanted)}."
+
+
+def a(noun: str) -> str:
+    return noun if noun == "None" else ("an " if noun[0] in "aeiou" else "a ") + noun
+
+
+def observe_shape(exercise: Exercise, case: Case) -> str | None:
+    """The answer has another shape."""
+    got, wanted = np.shape(case.answer), np.shape(case.expected)
+    if got == wanted:
+        return None
+    return f"Its shape is {got}; asked for is {wanted}."
+
+
+def observe_nan(exercise: Exercise, case: Case) -> str | None:
+    """The answer has NaN where a number belongs."""
+    if number_kind(case.answer) != "float":
+        return None
+    bad = np.isnan(case.answer) & ~np.isnan(case.expected)
+    if not bad.any():
+        return None
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    return f"NaN at {place(exercise, index) or index}, {bad.sum()} in all."
+
+
+def first_difference(case: Case) -> tuple[int, ...] | None:
+    """Index of the first cell that is wrong, where the shapes are equal."""
+    if number_kind(case.answer) is None or number_kind(case.expected) is None:
+        return None
+    if np.shape(case.answer) != np.shape(case.expected):
+        return None
+    wrong = np.argwhere(~close(case.answer, case.expected))
+    return tuple(int(i) for i in wrong[0]) if len(wrong) else None
+
+
+def observe_difference(exercise: Exercise, case: Case) -> str | None:
+    """The first cell that is wrong, and for a mask what that lets happen."""
+    index = first_difference(case)
+    if index is None:
+        return None
+    got, wanted = np.asarray(case.answer)[index], np.asarray(case.expected)[index]
+    where = place(exercise, index) or f"index {index}"
+    reason = ""
+    if exercise.reason_function is not None:
+        arguments = (*case.probe.args, *case.probe.kwargs.values())
+        reason = "; " + exercise.reason_function(index, *arguments)
+    if number_kind(case.expected) == "bool":
+        return f"At {where} the mask is {got}, not {wanted}{reason}."
+    wrong = ~close(case.answer, case.expected)
+    apart = np.nanmax(np.abs(np.asarray(case.answer) - np.asarray(case.expected)))
+    text = (
+        f"At {where} your function gives {got:.6g}, not {wanted:.6g}{reason}; "
+        f"{wrong.sum()} of {wrong.size} numbers are off"
+    )
+    if 0 < apart < 1e-2:
+        return f"{text}, by {apart:.1e} at most: close, but not equal."
+    return f"{text}."
+
+
+def observe_value(exercise: Exercise, case: Case) -> str | None:
+    """The answer in full, where it is no array."""
+    return f"Your function gives {case.answer!r:.80}, not {case.expected!r:.80}."
+
+
+def observe_laws(exercise: Exercise, case: Case) -> str | None:
+    """The first law of the exercise that the answer breaks."""
+    for law in exercise.laws:
+        try:
+            broken = law(case.answer, *case.probe.args, **case.probe.kwargs)
+        except Exception:
+            continue  # the answer has not even the form that the law is about
+        if broken:
+            return broken
+    return None
+
+
+OBSERVATIONS = (
+    observe_kind,
+    observe_shape,
+    observe_nan,
+    observe_laws,
+    observe_difference,
+    observe_value,
+)
+
+
+def observe(exercise: Exercise, case: Case) -> str:
+    """The most telling thing that can be seen in one wrong answer."""
+    for observation in OBSERVATIONS:
+        text = observation(exercise, case)
+        if text:
+            return text
+    raise AssertionError("a wrong answer shows nothing")
+
+
+def as_expected_kind(case: Case) -> Case:
+    """Read numbers as the mask they were meant to be, and lists as arrays.
+
+    What is wrong with the kind has been said by then; this finds out whether
+    something else is wrong as well.
+    """
+    answer, expected = case.answer, case.expected
+    if fits_kind(answer, expected) or not isinstance(expected, np.ndarray):
+        return case
+    try:
+        array = np.asarray(answer)
+        if array.dtype.kind not in "biuf":
+            return case
+    except ValueError:
+        return case
+    if expected.dtype.kind == "b" and array.dtype.kind != "b":
+        large = np.unique(array[np.abs(array) > 1])
+        additive = len(large) > 0 and large.max() < 0
+        array = array == 0 if additive else array != 0
+    elif expected.dtype.kind == "f" or np.all(array == np.trunc(array)):
+        array = array.astype(expected.dtype)
+    return Case(case.probe, expected, Answer(array))

@@ -1,0 +1,465 @@
+"""Candidates made from the solution: "the transpose of the right answer", ...
+
+Each is a sentence and a way to make the answer that somebody with that mistake would
+give. A candidate that equals the learner's answer on every probe is a fact about the
+answer, whatever its cause; so these cannot accuse falsely.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autograder.answers import Answer, Outcome
+from autograder.compare import close, equal
+from autograder.exercise import Exercise, Probe
+
+MAX_PAIRS = 1500  # two mistakes at once: what about 0.1 s allows
+
+
+@dataclass(frozen=True)
+class Case:
+    """One probe, what was expected of it, and what came."""
+
+    probe: Probe
+    expected: Any
+    outcome: Outcome
+
+    @property
+    def answer(self) -> Any:
+        assert isinstance(self.outcome, Answer)
+        return self.outcome.value
+
+
+Make = Callable[[Case], Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sentence, and the answer that it would explain."""
+
+    sentence: str
+    make: Make
+    hint: str = ""
+    seen: str | None = None
+    way: str = "relation"
+    two: bool = False  # two mistakes at once
+
+    def holds(self, cases: list[Case]) -> bool:
+        """Whether this is what came, on every probe that gave an answer.
+
+        A crash confirms nothing: at least one wrong answer has to be explained.
+        """
+        explained = 0
+        for case in cases:
+            try:
+                with np.errstate(all="ignore"):
+                    made = self.make(case)
+            except Exception:
+                made = None
+            if not isinstance(case.outcome, Answer):
+                continue
+            if made is None or not equal(made, case.answer):
+                return False
+            explained += not equal(made, case.expected)
+        return explained > 0
+
+
+def candidates(exercise: Exercise, case: Case) -> Iterator[Candidate]:
+    """All single explanations, the most telling first; `case` is a wrong one."""
+    yield from constants(case)
+    declared = list(known(exercise))
+    yield from declared
+    yield from numbers(exercise, case)
+    transforms = list(output_transforms(exercise, case))
+    yield from transforms
+    yield from input_transforms(exercise, case)
+
+
+def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
+    """Two mistakes at once: two known ones, or a known one and a transform."""
+
+    def both() -> Iterator[Candidate]:
+        declared = list(known(exercise))
+        for first, second in itertools.combinations(exercise.mistakes, 2):
+            knobs = [getattr(m.function, "keywords", None) for m in (first, second)]
+            if all(knobs) and not knobs[0].keys() & knobs[1].keys():
+                yield Candidate(
+                    f"{first.sentence} And: {lower(second.sentence)}",
+                    _with_knobs(exercise, knobs[0] | knobs[1]),
+                    hint=f"{first.hint} {second.hint}",
+                    two=True,
+                )
+        singles = declared + list(input_transforms(exercise, case))
+        for single, transform in itertools.product(
+            singles, list(output_transforms(exercise, case))
+        ):
+            yield Candidate(
+                f"{single.sentence} And: {lower(transform.sentence)}",
+                _after(single.make, transform.make),
+                hint=single.hint,
+                two=True,
+            )
+
+    return itertools.islice(both(), MAX_PAIRS)
+
+
+def lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _with_knobs(exercise: Exercise, knobs: dict[str, Any]) -> Make:
+    family = exercise.family_function
+    assert family is not None
+    return lambda case: family(*case.probe.args, **case.probe.kwargs, **knobs)
+
+
+def _after(first: Make, then: Make) -> Make:
+    """Hand what the first makes to the transform in place of the right answer."""
+    return lambda case: then(Case(case.probe, first(case), case.outcome))
+
+
+def known(exercise: Exercise) -> Iterator[Candidate]:
+    """The mistakes that the spec lists."""
+    for mistake in exercise.mistakes:
+
+        def make(case: Case, function: Callable[..., Any] = mistake.function) -> Any:
+            return function(*case.probe.args, **case.probe.kwargs)
+
+        yield Candidate(mistake.sentence, make, mistake.hint, mistake.seen, way="name")
+
+
+def constants(case: Case) -> Iterator[Candidate]:
+    """The same value everywhere."""
+    values = np.asarray(case.answer)
+    if not values.size or not np.all(
+        close(values, np.full_like(values, values.flat[0]))
+    ):
+        return
+    value = values.flat[0]
+    shown = f"{value:.4g}" if values.dtype.kind == "f" else str(value)
+    yield Candidate(
+        f"The answer is {shown} everywhere.",
+        lambda case: np.full(np.shape(case.answer), value),
+        hint="Does the answer depend on the arguments at all?",
+    )
+
+
+def numbers(exercise: Exercise, case: Case) -> Iterator[Candidate]:
+    """Right but for a factor or a constant, with the factor's name where it has one.
+
+    The number is read from one probe and proved on all: its name decides how it
+    changes with the sizes.
+    """
+    answer, expected = np.asarray(case.answer), np.asarray(case.expected)
+    if answer.shape != expected.shape or expected.dtype.kind not in "fiu":
+        return
+    if answer.dtype.kind not in "fiu":
+        return
+    telling = np.abs(expected) > 1e-3
+    if telling.any():
+        ratios = answer[telling] / expected[telling]
+        factor = float(np.median(ratios))
+        if np.isfinite(factor) and factor and np.allclose(ratios, factor, rtol=1e-4):
+            for text, value in named_numbers(exercise, factor, case):
+                yield Candidate(
+                    f"The answer is the right one times {text}.",
+                    lambda case, value=value: case.expected * value(case),
+                    hint="Where does the factor come from, or where has it gone?",
+                )
+    with np.errstate(invalid="ignore"):
+        offset = float(np.median(answer - expected))
+    if np.isfinite(offset) and offset:
+        for text, value in named_numbers(exercise, offset, case):
+            yield Candidate(
+                f"The answer is the right one plus {text}.",
+                lambda case, value=value: case.expected + value(case),
+                hint="Does something start at 1 where it should start at 0?",
+            )
+
+
+def named_numbers(
+    exercise: Exercise, number: float, case: Case
+) -> Iterator[tuple[str, Callable[[Case], float]]]:
+    """Names for a number: made of one size, or a plain constant."""
+    shapes: list[tuple[str, Callable[[float], float]]] = [
+        ("{}", lambda n: n),
+        ("1 / {}", lambda n: 1 / n),
+        ("the square root of {}", math.sqrt),
+        ("1 / the square root of {}", lambda n: 1 / math.sqrt(n)),
+        ("the square of {}", lambda n: n * n),
+        ("minus {}", lambda n: -n),
+        ("minus the square root of {}", lambda n: -math.sqrt(n)),
+    ]
+    for size, length in exercise.sizes(case.probe).items():
+        for text, shape in shapes:
+            if length > 0 and math.isclose(shape(length), number, rel_tol=1e-4):
+                yield (
+                    text.format(size),
+                    lambda case, size=size, shape=shape: shape(
+                        exercise.sizes(case.probe)[size]
+                    ),
+                )
+    tidy = float(f"{number:.4g}")
+    for text, value in (
+        (f"{tidy:g}", tidy),
+        ("pi / 180", math.pi / 180),
+        ("180 / pi", 180 / math.pi),
+        ("pi", math.pi),
+        ("2 pi", 2 * math.pi),
+        ("the square root of 2", math.sqrt(2)),
+        ("1 / the square root of 2", math.sqrt(0.5)),
+    ):
+        if math.isclose(value, number, rel_tol=1e-4):
+            yield text, lambda case, value=value: value
+
+
+def output_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
+    """The right answer, moved, turned, cut or changed as a whole."""
+    expected = np.asarray(case.expected)
+    if expected.dtype.kind not in "biuf":
+        return
+
+    def candidate(
+        sentence: str, change: Callable[[np.ndarray], Any], hint: str = ""
+    ) -> Candidate:
+        return Candidate(sentence, lambda case: change(np.asarray(case.expected)), hint)
+
+    if expected.dtype.kind == "b":
+        yield candidate(
+            "The mask is inverted: True and False have changed places.",
+            np.logical_not,
+            "True means that the query may attend to the key.",
+        )
+    else:
+        yield candidate("The sign is wrong everywhere.", np.negative)
+        yield candidate("Every number has lost its sign.", np.abs)
+        yield candidate("Every number is squared.", np.square)
+        yield candidate("The numbers are rounded to whole ones.", np.trunc)
+    names = [exercise.axes[i] if i < len(exercise.axes) else None
+             for i in range(expected.ndim)]  # fmt: skip
+    words = [name or f"axis {i}" for i, name in enumerate(names)]
+    for order in itertools.permutations(range(expected.ndim)):
+        moved = [i for i, j in enumerate(order) if i != j]
+        if len(moved) == 2:
+            a, b = words[moved[0]], words[moved[1]]
+            yield candidate(
+                f"The answer is transposed: {a} and {b} have changed places.",
+                lambda e, order=order: e.transpose(order),
+                "Which axis comes first?",
+            )
+        elif moved:
+            yield candidate(
+                "The axes are in another order: "
+                + ", ".join(words[i] for i in order)
+                + ".",
+                lambda e, order=order: e.transpose(order),
+                "Which axis comes first?",
+            )
+    for axis, word in enumerate(words):
+        if expected.shape[axis] < 2:
+            continue
+        yield candidate(
+            f"The {word} axis runs backwards.",
+            lambda e, axis=axis: np.flip(e, axis),
+        )
+        for step, direction in ((1, "late"), (-1, "early")):
+            yield candidate(
+                f"Everything comes one {word} too {direction}.",
+                lambda e, step=step, axis=axis: shifted(e, step, axis, e.dtype.type(0)),
+            )
+            yield candidate(
+                f"Everything comes one {word} too {direction}, and what falls out at "
+                "one end comes in at the other.",
+                lambda e, step=step, axis=axis: np.roll(e, step, axis),
+            )
+        yield candidate(
+            f"Every {word} has the values of {word} 0.",
+            lambda e, axis=axis: np.repeat(np.take(e, [0], axis), e.shape[axis], axis),
+            f"What should differ from one {word} to the next?",
+        )
+        yield candidate(
+            f"Only {word} 0 is there.", lambda e, axis=axis: np.take(e, [0], axis)
+        )
+        yield candidate(
+            f"The last {word} is missing.",
+            lambda e, axis=axis: np.delete(e, -1, axis),
+        )
+        yield candidate(
+            f"The first {word} is missing.",
+            lambda e, axis=axis: np.delete(e, 0, axis),
+        )
+        if expected.shape[axis] % 2 == 0:
+            yield candidate(
+                f"The {word}s are in another order: all even ones first, then all odd "
+                "ones.",
+                lambda e, axis=axis: np.concatenate(
+                    [e.take(range(0, e.shape[axis], 2), axis),
+                     e.take(range(1, e.shape[axis], 2), axis)], axis
+                ),
+                "Are the two halves interleaved, or one behind the other?",
+            )  # fmt: skip
+            yield candidate(
+                f"The {word}s are in another order: the first half and the second "
+                "half are interleaved.",
+                lambda e, axis=axis: np.stack(np.split(e, 2, axis), axis + 1).reshape(
+                    e.shape
+                ),
+                "Are the two halves interleaved, or one behind the other?",
+            )
+            yield candidate(
+                f"Even and odd {word}s have changed places.",
+                lambda e, axis=axis: np.take(e, np.arange(e.shape[axis]) ^ 1, axis),
+                "Which of the two comes first?",
+            )
+            yield candidate(
+                f"The first and the second half of the {word}s have changed places.",
+                lambda e, axis=axis: np.roll(e, e.shape[axis] // 2, axis),
+            )
+    yield Candidate(
+        "The numbers are right, but in another shape.",
+        lambda case: np.reshape(case.expected, np.shape(case.answer)),
+        "Compare the shape of your answer with the one that the task names.",
+    )
+    yield Candidate(
+        "The numbers are right, but copied along axes that should have length 1, or "
+        "that should not be there.",
+        lambda case: np.broadcast_to(case.expected, np.shape(case.answer)),
+        "Broadcasting repeats an axis of length 1 when it is needed, without copies.",
+    )
+    if expected.dtype.kind == "f":
+        yield candidate(
+            "Every number is about right, but only to half precision.",
+            lambda e: e.astype(np.float16),
+        )
+
+
+def shifted(values: np.ndarray, step: int, axis: int, fill: Any) -> np.ndarray:
+    """Move along an axis; what comes in is `fill`."""
+    moved = np.roll(values, step, axis)
+    edge: list[Any] = [slice(None)] * values.ndim
+    edge[axis] = slice(None, step) if step > 0 else slice(step, None)
+    moved[tuple(edge)] = fill
+    return moved
+
+
+def input_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
+    """The right answer to slightly different arguments."""
+    arguments = exercise.arguments(case.probe)
+    flat = {k: v for k, v in arguments.items() if not isinstance(v, tuple)}
+
+    def candidate(
+        sentence: str,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        hint: str = "",
+    ) -> Candidate:
+        def make(case: Case) -> Any:
+            given = exercise.arguments(case.probe)
+            given |= change({k: v for k, v in given.items() if k in flat})
+            bound = exercise.signature.bind_partial()
+            bound.arguments.update(given)
+            return exercise.solution(*bound.args, **bound.kwargs)
+
+        return Candidate(sentence, make, hint)
+
+    for name, value in flat.items():
+        yield Candidate(
+            f"The answer is the argument `{name}`, unchanged.",
+            lambda case, name=name: exercise.arguments(case.probe)[name],
+        )
+        if isinstance(value, int) and not isinstance(value, bool):
+            for step in (1, -1):
+                yield candidate(
+                    f"The answer is right for `{name}` {'plus' if step > 0 else 'minus'}"
+                    f" 1.",
+                    lambda a, name=name, step=step: {name: a[name] + step},
+                    "Does the range end one too early or too late?",
+                )
+            yield candidate(
+                f"The answer is right for minus `{name}`.",
+                lambda a, name=name: {name: -a[name]},
+            )
+        default = exercise.signature.parameters[name].default
+        if _is_number(default):
+            yield candidate(
+                f"`{name}` is not used: the answer is always that for {default:g}.",
+                lambda a, name=name, default=default: {name: default},
+            )
+            for factor, word in ((10, "large"), (0.1, "small")):
+                yield candidate(
+                    f"The answer is right for a `{name}` ten times too {word}.",
+                    lambda a, name=name, factor=factor: {name: a[name] * factor},
+                    f"Count the zeros of `{name}`.",
+                )
+        if isinstance(value, np.ndarray):
+            yield from _array_transforms(name, value, candidate)
+    for name in arguments.keys() - flat.keys():  # *args
+        for words, part in (
+            ("the first", slice(1)),
+            ("the last", slice(-1, None)),
+            ("all but the first", slice(1, None)),
+            ("all but the last", slice(-1)),
+        ):
+            yield Candidate(
+                f"Of `{name}`, {words} alone decide{'s' if 'all' not in words else ''}.",
+                lambda case, part=part: exercise.solution(*case.probe.args[part]),
+                f"What happens to the rest of `{name}`?",
+            )
+    for a, b in itertools.combinations(flat, 2):
+        if type(flat[a]) is type(flat[b]):
+            yield candidate(
+                f"`{a}` and `{b}` have changed places.",
+                lambda given, a=a, b=b: {a: given[b], b: given[a]},
+            )
+            for used, unused in ((a, b), (b, a)):
+                yield candidate(
+                    f"`{used}` is used where `{unused}` belongs.",
+                    lambda given, used=used, unused=unused: {unused: given[used]},
+                )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _array_transforms(
+    name: str, value: np.ndarray, candidate: Callable[..., Candidate]
+) -> Iterator[Candidate]:
+    if value.ndim >= 2:
+        yield candidate(
+            f"The answer is right for `{name}` with its last two axes swapped.",
+            lambda a: {name: np.swapaxes(a[name], -1, -2)},
+        )
+    for axis in range(value.ndim):
+        yield candidate(
+            f"The answer is right for `{name}` read backwards along axis {axis}.",
+            lambda a, axis=axis: {name: np.flip(a[name], axis)},
+        )
+        yield candidate(
+            f"Of `{name}`, only index 0 of axis {axis} is used, for all of them.",
+            lambda a, axis=axis: {
+                name: np.repeat(np.take(a[name], [0], axis), a[name].shape[axis], axis)
+            },
+        )
+        for step, word in ((1, "late"), (-1, "early")):
+            yield candidate(
+                f"`{name}` comes one step too {word} along axis {axis}.",
+                lambda a, axis=axis, step=step: {name: np.roll(a[name], step, axis)},
+            )
+    if value.dtype.kind == "b":
+        yield candidate(
+            f"The answer is right for `{name}` inverted.",
+            lambda a: {name: ~a[name]},
+        )
+    elif value.dtype.kind == "f":
+        yield candidate(
+            f"The answer is right for `{name}` with the other sign.",
+            lambda a: {name: -a[name]},
+        )
+        yield candidate(
+            f"The answer is what it would be if all of `{name}` were 0.",
+            lambda a: {name: np.zeros_like(a[name])},
+        )

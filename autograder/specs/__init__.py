@@ -1,0 +1,51 @@
+"""What is asked, chapter by chapter, and which mistakes are known.
+
+Every exercise named in a spec is found here by its name. Only the spec that a name
+belongs to is imported: those from chapter 17 on need PyTorch.
+"""
+
+import hashlib
+import importlib
+import re
+from pathlib import Path
+
+import solutions
+from autograder.exercise import Exercise
+
+HERE = Path(__file__).parent
+SOLUTIONS = Path(solutions.__file__).parent
+
+
+def stems() -> list[str]:
+    """The chapters that have exercises, by their files."""
+    return sorted(path.stem for path in HERE.glob("[!_]*.py"))
+
+
+def stem_of(name: str) -> str | None:
+    """The chapter whose solutions define a function of this name."""
+    for stem in stems():
+        source = (SOLUTIONS / f"{stem}.py").read_text("utf-8")
+        if re.search(rf"^def {re.escape(name)}\(", source, re.M):
+            return stem
+    return None
+
+
+def exercises_of(stem: str) -> list[Exercise]:
+    """The exercises of a chapter, in the order of its spec."""
+    module = importlib.import_module(f"{__name__}.{stem}")
+    return [value for value in vars(module).values() if isinstance(value, Exercise)]
+
+
+def find(name: str) -> Exercise | None:
+    """The exercise of this name, or None."""
+    stem = stem_of(name)
+    exercises = exercises_of(stem) if stem else []
+    return next((e for e in exercises if e.name == name), None)
+
+
+def version_of(stem: str) -> str:
+    """Changes whenever what is asked in a chapter, or its answer, changes."""
+    digest = hashlib.sha256()
+    for path in (HERE / f"{stem}.py", SOLUTIONS / f"{stem}.py"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
