@@ -4,13 +4,14 @@ On the wire a message is a tree (JSON) whose leaves are numbers, strings or arra
 (.npy bytes behind the JSON). Nothing is ever unpickled.
 """
 
+import contextlib
 import copy
 import inspect
 import io
 import json
 import struct
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -80,6 +81,22 @@ def ask(
     ]
     changed += [key for key in kwargs if not same(before[1][key], kwargs[key])]
     return Answer(value, tuple(changed))
+
+
+@contextlib.contextmanager
+def replaced(
+    function: Callable[..., Any], helpers: dict[str, Callable[..., Any]]
+) -> Iterator[None]:
+    """Let a function, and all that lives beside it, see these helpers for a while."""
+    seen = getattr(function, "__globals__", {})
+    own = {name: seen[name] for name in helpers if name in seen}
+    seen.update(helpers)
+    try:
+        yield
+    finally:
+        for name in helpers:
+            del seen[name]
+        seen.update(own)
 
 
 def same(old: Any, new: Any) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autograder.judge import Verdict
+    from autograder.report import Card
 
 # Set by the process that only collects a notebook's answers.
 COLLECTING = "AUTOGRADER_COLLECTING"
@@ -19,7 +19,7 @@ class CheckFailed(Exception):
         return str(self).splitlines()
 
 
-def check(function: Callable[..., Any]) -> "Verdict | None":
+def check(function: Callable[..., Any]) -> "Card | None":
     """Judge one of your functions, with the same judge that grades it.
 
     In a notebook the answer is shown. Where nbgrader executes the notebook, a wrong
@@ -28,9 +28,10 @@ def check(function: Callable[..., Any]) -> "Verdict | None":
     """
     if COLLECTING in os.environ:
         return None
-    from autograder import live  # needs the solutions, which a collector cannot see
+    # These need the solutions, which the process that collects cannot see.
+    from autograder import live, report
 
-    verdict = live.verdict_on(function)
-    if "NBGRADER_EXECUTION" in os.environ and verdict.verdict != "right":
-        raise CheckFailed(repr(verdict))
-    return verdict
+    card = report.Card(live.verdict_on(function))
+    if "NBGRADER_EXECUTION" in os.environ and card.verdict.verdict != "right":
+        raise CheckFailed(repr(card))
+    return card

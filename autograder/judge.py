@@ -1,6 +1,7 @@
 """From answers to a verdict: points, the mistake's name, where it shows, a hint."""
 
 import copy
+import inspect
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder import laws
+from autograder import laws, specs
 from autograder.answers import Answer, Outcome, Raised
 from autograder.compare import equal, fits_kind
 from autograder.exercise import Exercise, Probe
@@ -58,15 +59,24 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     if own.verdict not in ("wrong", "raised") or not exercise.helpers:
         return own
     helped = judge_outcomes(exercise, probes, ask(exercise, probes, True))
-    if helped.verdict == "right":
-        names = " and ".join(f"`{name}`" for name in exercise.helpers)
-        return replace(
-            helped,
-            message=f"{helped.message} This was judged with right versions of {names}; "
-            "with yours the result is wrong, so mend those first.",
-            first=tuple(exercise.helpers),
-        )
-    return helped
+    first = tuple(name for name in exercise.helpers if not is_solved(name, ask))
+    if not first:
+        return helped
+    names = " and ".join(f"`{name}`" for name in first)
+    note = f"It was judged with a right {names} in place of yours: mend that first."
+    return replace(helped, message=f"{helped.message} {note}", first=first)
+
+
+def is_solved(name: str, ask: Ask) -> bool:
+    """Whether the learner's own version of an earlier exercise is right."""
+    exercise = specs.find(name)
+    assert exercise is not None
+    probes = exercise.draw()
+    try:
+        outcomes = ask(exercise, probes, True)
+    except Missing:
+        return False
+    return judge_outcomes(exercise, probes, outcomes).verdict == "right"
 
 
 def judge_outcomes(
@@ -109,6 +119,12 @@ def expect(exercise: Exercise, probe: Probe) -> Any:
     return getattr(adapters, exercise.adapter)(exercise.solution, *args, **kwargs)
 
 
+def right_helpers(exercise: Exercise) -> dict[str, Callable[..., Any]]:
+    """The solutions of the earlier exercises that a function may use."""
+    module = inspect.getmodule(exercise.solution)
+    return {name: getattr(module, name) for name in exercise.helpers}
+
+
 def is_right(case: Case) -> bool:
     outcome = case.outcome
     return (
@@ -132,6 +148,14 @@ def describe(exercise: Exercise, probe: Probe) -> str:
     return f"{exercise.name}({', '.join(parts)})"
 
 
+class Missing(Exception):
+    """The learner has no function of a name; `type_name` is what has that name."""
+
+    def __init__(self, type_name: str | None) -> None:
+        super().__init__(type_name)
+        self.type_name = type_name
+
+
 def right_and_wrong(cases: list[Case]) -> str:
     """Which probes are right and which are wrong, by what they are for."""
     right: dict[str, None] = {}
@@ -139,8 +163,10 @@ def right_and_wrong(cases: list[Case]) -> str:
     for case in cases:
         (right if is_right(case) else wrong)[case.probe.why] = None
     both = [why for why in right if why not in wrong]
+    if not both:
+        return "Nothing that was tried is right."
     text = f"Wrong for {', for '.join(wrong)}"
-    return f"{text}; right for {', for '.join(both)}." if both else f"{text}."
+    return f"{text}; right for {', for '.join(both)}."
 
 
 def tell_exception(

@@ -1,13 +1,19 @@
 """Judge a function in the process it lives in: a live notebook, or the web page."""
 
-import types
 from collections.abc import Callable
 from typing import Any
 
 from autograder import specs
-from autograder.answers import Outcome, ask
+from autograder.answers import Outcome, ask, replaced
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
-from autograder.judge import Verdict, judge, not_an_exercise, not_an_own_function
+from autograder.judge import (
+    Missing,
+    Verdict,
+    judge,
+    not_an_exercise,
+    not_an_own_function,
+    right_helpers,
+)
 
 
 def verdict_on(function: Callable[..., Any], seed: int = VISIBLE_SEED) -> Verdict:
@@ -22,24 +28,13 @@ def verdict_on(function: Callable[..., Any], seed: int = VISIBLE_SEED) -> Verdic
     def ask_here(
         exercise: Exercise, probes: list[Probe], helped: bool
     ) -> list[Outcome]:
-        asked = with_helpers(function, exercise) if helped else function
-        return [ask(asked, p.args, p.kwargs, exercise.adapter) for p in probes]
+        asked = function
+        if exercise.name != name:  # an earlier exercise, as the learner has it
+            asked = getattr(function, "__globals__", {}).get(exercise.name)
+            if not callable(asked):
+                raise Missing(None)
+        helpers = right_helpers(exercise) if helped else {}
+        with replaced(asked, helpers):
+            return [ask(asked, p.args, p.kwargs, exercise.adapter) for p in probes]
 
     return judge(exercise, exercise.draw(seed), ask_here)
-
-
-def with_helpers(function: Callable[..., Any], exercise: Exercise) -> Any:
-    """The function, seeing right versions of the earlier exercises that it may use."""
-    if not isinstance(function, types.FunctionType):
-        return function
-    right = vars(__import__(exercise.solution.__module__, fromlist=["_"]))
-    seen = function.__globals__ | {name: right[name] for name in exercise.helpers}
-    twin = types.FunctionType(
-        function.__code__,
-        seen,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    twin.__kwdefaults__ = function.__kwdefaults__
-    return twin

@@ -1,0 +1,1 @@
+"""Run a learner's notebook in another process and ask its functions."""

@@ -1,0 +1,123 @@
+"""The learner's side of the wall: run cells, call functions, send what they answer.
+
+This process gets code and inputs on its standard input and gives answers on its
+standard output. It imports neither the solutions nor the specs, and refuses to.
+"""
+
+import contextlib
+import linecache
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from autograder.answers import Raised, ask, raised, receive, replaced, send
+
+HIDDEN = ("solutions", "autograder.specs", "autograder.live", "autograder.judge")
+MAGIC = re.compile(r"^(\s*)[%!?].*$|^\s*[\w.]+\?+\s*$", re.M)
+
+
+class Hide:
+    """Import hook: the answers are not to be had here."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name.startswith(HIDDEN):
+            raise ImportError(f"{name} cannot be imported while a notebook is graded")
+
+
+def limit_memory(megabytes: int) -> bool:
+    """Bound this process's memory, where the system can do that."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return True
+
+
+def compile_cell(source: str, name: str) -> Any:
+    """Compile a cell; IPython's magics and shell lines are left out."""
+    try:
+        return compile(source, name, "exec")
+    except SyntaxError:
+        if source.lstrip().startswith("%%"):
+            first, _, rest = source.lstrip().partition("\n")
+            source = rest if first.split()[0] in ("%%time", "%%timeit") else ""
+        return compile(MAGIC.sub(r"\1pass", source), name, "exec")
+
+
+def run_cell(source: str, number: int, namespace: dict[str, Any]) -> Raised | None:
+    """Run one cell as Jupyter would; give back what stopped it, if anything did."""
+    name = f"<cell {number}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    try:
+        exec(compile_cell(source, name), namespace)
+    except SyntaxError as error:
+        return Raised("SyntaxError", f"{error.msg}, line {error.lineno}",
+                      (error.text or "").strip())  # fmt: skip
+    except (Exception, SystemExit) as error:
+        return raised(error)
+    return None
+
+
+def remote(name: str, requests: BinaryIO, replies: BinaryIO) -> Callable[..., Any]:
+    """A stand-in for an earlier exercise: the other side answers its calls."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        send(replies, {"call": name, "args": args, "kwargs": kwargs})
+        message = receive(requests)
+        if "error" in message:
+            raise ValueError(message["error"])
+        return message["value"]
+
+    return call
+
+
+def answer(
+    message: dict[str, Any],
+    namespace: dict[str, Any],
+    requests: BinaryIO,
+    replies: BinaryIO,
+) -> Any:
+    """Call the function that the message names."""
+    function = namespace.get(message["ask"])
+    if not callable(function):
+        return {"missing": type(function).__name__ if function is not None else None}
+    helpers = {name: remote(name, requests, replies) for name in message["helpers"]}
+    with replaced(function, helpers):
+        return {
+            "outcome": ask(
+                function, message["args"], message["kwargs"], message["adapter"]
+            )
+        }
+
+
+def main() -> None:
+    # The learner's prints must not get between the messages.
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    limited = limit_memory(int(sys.argv[1]))
+    sys.argv[1:] = []
+    sys.meta_path.insert(0, Hide())
+    send(replies, {"limited": limited})
+    namespace: dict[str, Any] = {
+        "__name__": "__main__",
+        "display": lambda *objects, **options: None,
+        "get_ipython": lambda: None,
+    }
+    with contextlib.suppress(EOFError):
+        while True:
+            message = receive(requests)
+            if "cell" in message:
+                error = run_cell(message["source"], message["cell"], namespace)
+                send(replies, {"error": error})
+            else:
+                send(replies, answer(message, namespace, requests, replies))
+
+
+if __name__ == "__main__":
+    main()
