@@ -59,6 +59,8 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     if own.verdict not in ("wrong", "raised") or not exercise.helpers:
         return own
     helped = judge_outcomes(exercise, probes, ask(exercise, probes, True))
+    if helped.message == own.message:  # the helpers made no difference
+        return own
     first = tuple(name for name in exercise.helpers if not is_solved(name, ask))
     if not first:
         return helped
@@ -179,10 +181,8 @@ def tell_exception(
         return replace(
             verdict,
             verdict="raised",
-            message=f"It must take {exercise.signature.replace(return_annotation=str)}".removesuffix(
-                " -> str"
-            )
-            + f"; yours does not: {raised.text}.",
+            message=f"It must take ({', '.join(exercise.signature.parameters)}); yours "
+            f"does not: {raised.text}.",
             probe=describe(exercise, case.probe),
             hint="Restore the def line as it was given.",
         )

@@ -5,7 +5,6 @@ A law states an observation and where it was made, never a cause.
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 

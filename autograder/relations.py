@@ -373,8 +373,7 @@ def input_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
         if isinstance(value, int) and not isinstance(value, bool):
             for step in (1, -1):
                 yield candidate(
-                    f"The answer is right for `{name}` {'plus' if step > 0 else 'minus'}"
-                    f" 1.",
+                    f"The answer is right for `{name}` {step:+d}.",
                     lambda a, name=name, step=step: {name: a[name] + step},
                     "Does the range end one too early or too late?",
                 )
@@ -398,13 +397,13 @@ def input_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
             yield from _array_transforms(name, value, candidate)
     for name in arguments.keys() - flat.keys():  # *args
         for words, part in (
-            ("the first", slice(1)),
-            ("the last", slice(-1, None)),
-            ("all but the first", slice(1, None)),
-            ("all but the last", slice(-1)),
+            ("only the first counts", slice(1)),
+            ("only the last counts", slice(-1, None)),
+            ("the first does not count", slice(1, None)),
+            ("the last does not count", slice(-1)),
         ):
             yield Candidate(
-                f"Of `{name}`, {words} alone decide{'s' if 'all' not in words else ''}.",
+                f"Of `{name}`, {words}.",
                 lambda case, part=part: exercise.solution(*case.probe.args[part]),
                 f"What happens to the rest of `{name}`?",
             )

@@ -65,7 +65,7 @@ def as_text(verdict: Verdict, width: int = 79) -> str:
 
 
 def as_html(verdict: Verdict) -> str:
-    """A verdict for a notebook, a page or nbgrader's feedback. Everything is escaped."""
+    """A verdict for a notebook, a page or nbgrader's feedback, all of it escaped."""
     colour = COLOURS.get(verdict.verdict, RED)
     parts = [f"<p><strong>{escape(headline(verdict))}</strong></p>"]
     parts.append(f"<p>{escape(verdict.message)}</p>")

@@ -122,7 +122,10 @@ padding = Exercise(masks.padding_mask, points=2, axes=("batch row", None, None, 
 
 
 def ragged(rng, rows, length, *, pad_id, side="right"):
-    """Real tokens of several lengths, the first row full; ids below and above pad_id."""
+    """Tokens with rows of several lengths, the first one full.
+
+    Real ids lie on both sides of pad_id.
+    """
     others = [token for token in range(13) if token != pad_id]
     tokens = rng.choice(others, (rows, length))
     # ids on both sides of pad_id in every row

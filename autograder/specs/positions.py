@@ -45,8 +45,8 @@ def squares_of_a_pair(table, seq_len, d_model, base=10000.0):
         return None
     row, pair = off[0]
     return (
-        f"At position {row} the squares of columns {2 * pair} and {2 * pair + 1} add up "
-        f"to {squares[row, pair]:.4g}; those of the sine and the cosine of one angle "
+        f"At position {row} the squares of columns {2 * pair} and {2 * pair + 1} "
+        f"add up to {squares[row, pair]:.4g}; those of the sine and the cosine of one angle "
         "add up to 1."
     )
 

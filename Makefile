@@ -1,0 +1,90 @@
+# make course   everything: .venv, notebooks, site, three graded samples
+# make test     the whole test suite
+# make lab      JupyterLab on your own copies of the exercises, in work/
+# make help     the other targets
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/installed
+NOTEBOOKS = exercises/release/.made
+SITE = _build/html/.made
+
+CODE = $(wildcard solutions/*.py autograder/*.py autograder/*/*.py)
+PAGES = _config.yml _toc.yml $(shell find book -type f -not -path '*/__pycache__/*')
+SAMPLES = examples/right.ipynb examples/unsolved.ipynb \
+	examples/the_article/06_hidden_queries.ipynb
+
+.PHONY: course install notebooks site samples work lab test check mutants clean help
+.DELETE_ON_ERROR:
+
+course: install notebooks site samples
+	@echo
+	@echo "The site: $(CURDIR)/_build/html/index.html"
+	@echo "Your own copies of the exercises: make lab"
+
+install: $(INSTALLED)
+notebooks: $(NOTEBOOKS)
+site: $(SITE)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	  "Python 3.11 to 3.13 is needed, not %d.%d: make PYTHON=python3.12" % v[:2])'
+	@echo "Installing into $(VENV): a few minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on \
+	  -c constraints.txt -e '.[course]'
+	@touch $@
+
+$(NOTEBOOKS): $(INSTALLED) $(CODE) $(wildcard exercises/*.py examples/*.py examples/*/*.py)
+	$(BIN)/python exercises/build.py
+	$(BIN)/python examples/build.py
+	@touch $@
+
+# The pages run this code: what they printed is good only while it is unchanged.
+_build/.jupyter_cache/.fresh: $(INSTALLED) $(CODE)
+	@rm -rf $(@D) && mkdir -p $(@D) && touch $@
+
+# A build that failed must not look finished the next time.
+$(SITE): $(NOTEBOOKS) $(PAGES) _build/.jupyter_cache/.fresh
+	$(BIN)/jupyter-book build -W -n --keep-going . \
+	  || { rm -rf _build/html _build/.doctrees; exit 1; }
+	@touch $@
+
+samples: $(NOTEBOOKS)
+	@$(BIN)/autograder grade $(SAMPLES)
+
+work: $(NOTEBOOKS)
+	@$(BIN)/autograder work work
+
+lab: work
+	$(BIN)/jupyter lab work
+
+test: $(NOTEBOOKS)
+	$(BIN)/python -m pytest -n auto
+
+mutants: $(INSTALLED)
+	$(BIN)/python tests/mutants.py
+
+$(VENV)/dev-installed: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[course,dev]'
+	@touch $@
+
+check: $(VENV)/dev-installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+clean:
+	rm -rf _build exercises/release/.made
+
+help:
+	@echo "make course    everything: $(VENV), notebooks, site, three graded samples"
+	@echo "make lab       JupyterLab on your own copies of the exercises, in work/"
+	@echo "make work      make or update those copies; no answer is lost"
+	@echo "make site      the website, in _build/html"
+	@echo "make notebooks the exercise notebooks, from exercises/*.py"
+	@echo "make test      the whole test suite"
+	@echo "make mutants   every small change of every solution, handed in as an answer"
+	@echo "make check     ruff and pyright"
+	@echo "make clean     remove the built site"

@@ -1,0 +1,214 @@
+"""Hand in every small change of every solution as an answer: all must lose points.
+
+python tests/mutants.py     prints a table: how many, how many caught, how told
+"""
+
+import ast
+import copy
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from autograder import specs
+from autograder.answers import ask
+from autograder.exercise import Exercise
+from autograder.judge import Verdict, judge
+
+OPERATORS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+NAMES = {
+    "sin": "cos", "cos": "sin", "sqrt": "exp", "exp": "sqrt", "zeros": "ones",
+    "ones": "zeros", "tri": "ones", "max": "min", "min": "max", "sum": "max",
+}  # fmt: skip
+
+# Lines that no input tells from the solution's, and why.
+OVERWRITTEN = "every number is overwritten, and minus zero is zero"
+IDEMPOTENT = "a mask and itself is that mask"
+SYMMETRIC = "the order of a conjunction, or of an inequality, does not matter"
+EQUIVALENT = {
+    ("combine_masks", "for attn_mask in masks:"): IDEMPOTENT,
+    ("combine_masks", "for attn_mask in masks[:]:"): IDEMPOTENT,
+    ("combine_masks", "for attn_mask in masks[0:]:"): IDEMPOTENT,
+    (
+        "decoder_mask",
+        "return combine_masks("
+        "causal_mask(seq_len, seq_len), padding_mask(pad_id, tokens))",
+    ): SYMMETRIC,
+    (
+        "decoder_mask",
+        "return combine_masks("
+        "padding_mask(tokens, pad_id), causal_mask(seq_len, seq_len))",
+    ): SYMMETRIC,
+    ("sinusoidal_positions", "table[:, ::2] = np.sin(angles)"): "a slice starts at 0",
+    ("sinusoidal_positions", "table = -np.empty((seq_len, d_model))"): OVERWRITTEN,
+    ("shift_matrix", "matrix = -np.zeros((d_model, d_model))"): OVERWRITTEN,
+    (
+        "decoder_input",
+        "seq_len, d_model = (tokens.shape[1], positions.shape[1])",
+    ): "both tables have D columns",
+}
+
+
+def changes(node: ast.AST, names: list[str]) -> Iterator[ast.AST]:
+    """Every node that could stand in one node's place."""
+    if isinstance(node, ast.Name) and node.id in names:
+        for name in names:
+            yield ast.Name(name, node.ctx)
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        yield node.value
+    if isinstance(node, ast.Call) and node.args:
+        yield node.args[0]
+    if isinstance(node, ast.BinOp | ast.Call):
+        yield ast.UnaryOp(ast.USub(), node)
+    if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in OPERATORS:
+        yield with_field(node, "op", OPERATORS[type(node.op)]())
+    if isinstance(node, ast.BinOp):
+        yield node.left
+        yield node.right
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in OPERATORS:
+        yield with_field(node, "ops", [OPERATORS[type(node.ops[0])]()])
+    if isinstance(node, ast.UnaryOp):
+        yield node.operand
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield ast.Constant(node.value + 1)
+        yield ast.Constant(node.value - 1)
+    if isinstance(node, ast.Attribute) and node.attr in NAMES:
+        yield with_field(node, "attr", NAMES[node.attr])
+    if isinstance(node, ast.Call):
+        for i in range(len(node.args) - 1):
+            yield with_field(node, "args", swapped(node.args, i))
+        for i in range(len(node.keywords)):
+            rest = node.keywords[:i] + node.keywords[i + 1 :]
+            yield with_field(node, "keywords", rest)
+    if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Load):
+        for i in range(len(node.elts) - 1):
+            yield with_field(node, "elts", swapped(node.elts, i))
+    if isinstance(node, ast.Slice):
+        for part in ("lower", "upper", "step"):
+            if getattr(node, part) is not None:
+                yield with_field(node, part, None)
+
+
+def with_field(node: ast.AST, field: str, value: object) -> ast.AST:
+    changed = copy.copy(node)
+    setattr(changed, field, value)
+    return changed
+
+
+def swapped(items: list, i: int) -> list:
+    return [*items[:i], items[i + 1], items[i], *items[i + 2 :]]
+
+
+def mutants(exercise: Exercise) -> Iterator[tuple[str, str]]:
+    """(the line that is new, the whole function), with one change each.
+
+    Guards that raise are left alone: what a docstring's Raises says is not asked.
+    """
+    tree = ast.parse(inspect.getsource(exercise.solution))
+    function = tree.body[0]
+    function.body = [
+        statement
+        for statement in function.body[1:]
+        if not (
+            isinstance(statement, ast.If) and isinstance(statement.body[0], ast.Raise)
+        )
+    ]
+    names = [argument.arg for argument in function.args.args]
+    function.returns, function.args = None, without_annotations(function.args)
+    original = ast.unparse(tree).splitlines()
+
+    def mutant() -> tuple[str, str]:
+        source = ast.unparse(ast.fix_missing_locations(tree))
+        new = [line for line in source.splitlines() if line not in original]
+        return (new[0].strip() if new else "a line is gone"), source
+
+    for statement in function.body:
+        for node in ast.walk(statement):
+            for field, value in ast.iter_fields(node):
+                slots = value if isinstance(value, list) else [value]
+                for i, old in enumerate(slots):
+                    if not isinstance(old, ast.AST):
+                        continue
+                    for new in changes(old, names):
+                        if ast.unparse(old) == ast.unparse(new):
+                            continue
+                        put(node, field, i, new)
+                        yield mutant()
+                        put(node, field, i, old)
+    for i, statement in enumerate(function.body):
+        if not isinstance(statement, ast.Return):
+            del function.body[i]
+            yield mutant()
+            function.body.insert(i, statement)
+
+
+def put(node: ast.AST, field: str, i: int, value: ast.AST) -> None:
+    if isinstance(getattr(node, field), list):
+        getattr(node, field)[i] = value
+    else:
+        setattr(node, field, value)
+
+
+def without_annotations(arguments: ast.arguments) -> ast.arguments:
+    arguments = copy.deepcopy(arguments)
+    for argument in ast.walk(arguments):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    return arguments
+
+
+def hand_in(exercise: Exercise, source: str, seed: int) -> Verdict:
+    """Judge a mutant; its own module's other functions stay as they are."""
+    namespace = dict(vars(inspect.getmodule(exercise.solution)))
+    exec(source, namespace)
+
+    def ask_it(asked, probes, helped):
+        function = namespace[asked.name]
+        return [ask(function, p.args, p.kwargs, asked.adapter) for p in probes]
+
+    return judge(exercise, exercise.draw(seed), ask_it)
+
+
+def survivors(exercise: Exercise, seed: int) -> tuple[list[str], Counter]:
+    """Changed lines that cost nothing and are not known to be equivalent; and how the
+    others are told.
+    """
+    alive, told = [], Counter()
+    for line, source in mutants(exercise):
+        if (exercise.name, line) in EQUIVALENT:
+            continue
+        with np.errstate(all="ignore"):
+            verdict = hand_in(exercise, source, seed)
+        if verdict.points:
+            alive.append(line)
+        told[verdict.way or verdict.verdict] += 1
+    return alive, told
+
+
+def main() -> int:
+    total = 0
+    print(f"{'exercise':<24}{'mutants':>8}{'caught':>8}  told by")
+    for stem in specs.stems():
+        for exercise in specs.exercises_of(stem):
+            alive, told = survivors(exercise, 1)
+            ways = ", ".join(f"{way} {n}" for way, n in told.most_common())
+            caught = told.total() - len(alive)
+            print(f"{exercise.name:<24}{told.total():>8}{caught:>8}  {ways}")
+            for line in alive:
+                print(f"    survives: {line}")
+            total += len(alive)
+    return 1 if total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
