@@ -71,9 +71,18 @@ def equal(answer: Any, expected: Any) -> bool:
         )
     if number_kind(expected) is None or number_kind(answer) is None:
         return type(answer) is type(expected) and answer == expected
-    if np.shape(answer) != np.shape(expected):
+    if np.shape(answer) != np.shape(expected) or far_apart(answer, expected):
         return False
     return bool(np.all(close(answer, expected)))
+
+
+def far_apart(answer: Any, expected: Any) -> bool:
+    """A quick look at one number, since most comparisons end there."""
+    a, e = np.asarray(answer), np.asarray(expected)
+    if not a.size or "c" in (a.dtype.kind, e.dtype.kind):
+        return False
+    x, y = float(a.flat[-1]), float(e.flat[-1])
+    return abs(x - y) > 0.01 * (1 + abs(y))  # False for NaN, and far above tolerance
 
 
 def close(answer: Any, expected: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from autograder.answers import Answer, Outcome
 from autograder.compare import close, equal
 from autograder.exercise import Exercise, Probe
 
-MAX_PAIRS = 1500  # two mistakes at once: what about 0.1 s allows
+MAX_PAIRS = 3000  # two mistakes at once: what about 0.1 s allows
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,25 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                     hint=f"{first.hint} {second.hint}",
                     two=True,
                 )
+        for mistake in exercise.mistakes:
+            for change in input_transforms(exercise, case, mistake.function):
+                yield Candidate(
+                    f"{mistake.sentence} And: {lower(change.sentence)}",
+                    change.make,
+                    hint=mistake.hint,
+                    two=True,
+                )
         singles = declared + list(input_transforms(exercise, case))
-        for single, transform in itertools.product(
-            singles, list(output_transforms(exercise, case))
-        ):
-            yield Candidate(
-                f"{single.sentence} And: {lower(transform.sentence)}",
-                _after(single.make, transform.make),
-                hint=single.hint,
-                two=True,
-            )
+        transforms = list(output_transforms(exercise, case))
+        for single in singles:
+            make = remembered(single.make)
+            for transform in transforms:
+                yield Candidate(
+                    f"{single.sentence} And: {lower(transform.sentence)}",
+                    _after(make, transform.make),
+                    hint=single.hint,
+                    two=True,
+                )
 
     return itertools.islice(both(), MAX_PAIRS)
 
@@ -120,6 +129,18 @@ def _with_knobs(exercise: Exercise, knobs: dict[str, Any]) -> Make:
 def _after(first: Make, then: Make) -> Make:
     """Hand what the first makes to the transform in place of the right answer."""
     return lambda case: then(Case(case.probe, first(case), case.outcome))
+
+
+def remembered(make: Make) -> Make:
+    """Make each case's answer once only, for many transforms of it."""
+    made: dict[int, Any] = {}
+
+    def make_once(case: Case) -> Any:
+        if id(case) not in made:
+            made[id(case)] = make(case)
+        return made[id(case)]
+
+    return make_once
 
 
 def known(exercise: Exercise) -> Iterator[Candidate]:
@@ -346,8 +367,11 @@ def shifted(values: np.ndarray, step: int, axis: int, fill: Any) -> np.ndarray:
     return moved
 
 
-def input_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
-    """The right answer to slightly different arguments."""
+def input_transforms(
+    exercise: Exercise, case: Case, function: Callable[..., Any] | None = None
+) -> Iterator[Candidate]:
+    """The solution's answer (or a mistake's) to slightly different arguments."""
+    function = function or exercise.solution
     arguments = exercise.arguments(case.probe)
     flat = {k: v for k, v in arguments.items() if not isinstance(v, tuple)}
 
@@ -361,7 +385,7 @@ def input_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
             given |= change({k: v for k, v in given.items() if k in flat})
             bound = exercise.signature.bind_partial()
             bound.arguments.update(given)
-            return exercise.solution(*bound.args, **bound.kwargs)
+            return function(*bound.args, **bound.kwargs)
 
         return Candidate(sentence, make, hint)
 
@@ -404,7 +428,7 @@ def input_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
         ):
             yield Candidate(
                 f"Of `{name}`, {words}.",
-                lambda case, part=part: exercise.solution(*case.probe.args[part]),
+                lambda case, part=part: function(*case.probe.args[part]),
                 f"What happens to the rest of `{name}`?",
             )
     for a, b in itertools.combinations(flat, 2):

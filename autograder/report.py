@@ -47,7 +47,8 @@ def headline(verdict: Verdict) -> str:
         "unsolved": "not solved yet",
     }
     state = words.get(verdict.verdict, verdict.verdict)
-    return f"{verdict.name}: {state}, {verdict.points} of {verdict.max_points} points"
+    of = f"{verdict.max_points} point{'s' if verdict.max_points != 1 else ''}"
+    return f"{verdict.name}: {state}, {verdict.points} of {of}"
 
 
 def as_text(verdict: Verdict, width: int = 79) -> str:

@@ -7,7 +7,6 @@ standard output. It imports neither the solutions nor the specs, and refuses to.
 import contextlib
 import linecache
 import os
-import re
 import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO
 from autograder.answers import Raised, ask, raised, receive, replaced, send
 
 HIDDEN = ("solutions", "autograder.specs", "autograder.live", "autograder.judge")
-MAGIC = re.compile(r"^(\s*)[%!?].*$|^\s*[\w.]+\?+\s*$", re.M)
+RUN = ("time", "timeit", "capture")  # the magics that run code of the notebook
 
 
 class Hide:
@@ -38,22 +37,45 @@ def limit_memory(megabytes: int) -> bool:
 
 
 def compile_cell(source: str, name: str) -> Any:
-    """Compile a cell; IPython's magics and shell lines are left out."""
+    """Compile a cell. What only IPython understands becomes calls of Shell."""
     try:
         return compile(source, name, "exec")
     except SyntaxError:
-        if source.lstrip().startswith("%%"):
-            first, _, rest = source.lstrip().partition("\n")
-            source = rest if first.split()[0] in ("%%time", "%%timeit") else ""
-        return compile(MAGIC.sub(r"\1pass", source), name, "exec")
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        return compile(TransformerManager().transform_cell(source), name, "exec")
+
+
+class Shell:
+    """Stands for IPython: what is timed or captured runs, all else does nothing."""
+
+    def __init__(self, run: Callable[[str], None]) -> None:
+        self.run = run
+
+    def run_line_magic(self, name: str, line: str) -> None:
+        if name in RUN:
+            self.run(line)
+
+    def run_cell_magic(self, name: str, line: str, cell: str) -> None:
+        if name in RUN:
+            self.run("\n" + cell)  # in place of the magic's own line
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
 
 
 def run_cell(source: str, number: int, namespace: dict[str, Any]) -> Raised | None:
     """Run one cell as Jupyter would; give back what stopped it, if anything did."""
     name = f"<cell {number}>"
     linecache.cache[name] = (len(source), None, source.splitlines(True), name)
-    try:
+
+    def run(source: str) -> None:
         exec(compile_cell(source, name), namespace)
+
+    shell = Shell(run)
+    namespace["get_ipython"] = lambda: shell
+    try:
+        run(source)
     except SyntaxError as error:
         return Raised("SyntaxError", f"{error.msg}, line {error.lineno}",
                       (error.text or "").strip())  # fmt: skip
@@ -107,7 +129,6 @@ def main() -> None:
     namespace: dict[str, Any] = {
         "__name__": "__main__",
         "display": lambda *objects, **options: None,
-        "get_ipython": lambda: None,
     }
     with contextlib.suppress(EOFError):
         while True:

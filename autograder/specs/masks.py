@@ -47,7 +47,7 @@ causal.mistake(
 causal.mistake(
     "No query sees its own position.",
     hint="What does the very first query look at, if not at itself?",
-    seen="pytorch/tutorials#2250",
+    seen="pbloem/former#10",
     diagonal=-1,
 )
 causal.mistake(
@@ -166,7 +166,6 @@ def _(index, tokens, pad_id):
     "The mask is inverted: True on padding.",
     hint="In this course True means may attend. nn.MultiheadAttention's "
     "key_padding_mask means the opposite.",
-    seen="pytorch/pytorch#114083",
 )
 def true_on_padding(tokens, pad_id):
     return ~masks.padding_mask(tokens, pad_id)
@@ -175,7 +174,7 @@ def true_on_padding(tokens, pad_id):
 @padding.mistake(
     "The mask hides queries, not keys: the tokens lie on the axis before the last.",
     hint="Scores have shape (B, H, L, S). Which of these axes are the keys?",
-    seen="joeynmt/joeynmt#151",
+    seen="bentrevett/pytorch-seq2seq#73",
 )
 def on_queries(tokens, pad_id):
     return (tokens != pad_id)[:, None, :, None]
@@ -416,7 +415,7 @@ def decoder_family(
 decoder.mistake(
     "There is no causal mask: every query sees the future.",
     hint="Change the last token: would the output for the first one change?",
-    seen="pytorch/tutorials#719",
+    seen="pytorch/tutorials#2662",
     causal=False,
 )
 decoder.mistake(
@@ -428,7 +427,7 @@ decoder.mistake(
     "The padding hides queries, not keys.",
     hint="A query that is padding does no harm; a key that is padding is read by "
     "others. Which axis of the scores are the keys?",
-    seen="pytorch/pytorch#41508",
+    seen="hyunwoongko/transformer#40",
     keys=False,
     queries=True,
 )

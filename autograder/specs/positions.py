@@ -46,8 +46,8 @@ def squares_of_a_pair(table, seq_len, d_model, base=10000.0):
     row, pair = off[0]
     return (
         f"At position {row} the squares of columns {2 * pair} and {2 * pair + 1} "
-        f"add up to {squares[row, pair]:.4g}; those of the sine and the cosine of one angle "
-        "add up to 1."
+        f"add up to {squares[row, pair]:.4g}; those of the sine and the cosine of one "
+        "angle add up to 1."
     )
 
 
@@ -73,7 +73,7 @@ sinusoidal.mistake(
     "The exponent is doubled: 4i / D where 2i / D belongs, so the waves slow down "
     "twice too fast.",
     hint="If your i runs 0, 2, 4, ..., it already is 2i.",
-    seen="jadore801120/attention-is-all-you-need-pytorch#32",
+    seen="YutaroOgawa/pytorch_advanced#79",
     exponent=lambda j, d: 2 * (j - j % 2) / d,
 )
 sinusoidal.mistake(
@@ -93,7 +93,7 @@ sinusoidal.mistake(
     "pair have different frequencies.",
     hint="If your i runs over the columns 0, 2, 4, ..., it already is 2i; and the "
     "cosine uses the i of its sine.",
-    seen="SamLynnEvans/Transformer#25",
+    seen="jadore801120/attention-is-all-you-need-pytorch#32",
     exponent=lambda j, d: 2 * j / d,
 )
 sinusoidal.mistake(
@@ -101,7 +101,6 @@ sinusoidal.mistake(
     "faster, not slower.",
     hint="Should the slowest column go round once in thousands of positions, or "
     "thousands of times from one position to the next?",
-    seen="hkproj/pytorch-transformer#2",
     sign=1,
 )
 sinusoidal.mistake(

@@ -89,7 +89,7 @@ def as_myst(docstring: str) -> str:
         if not section:
             blocks.append(body)
         elif section[1] == "Shapes":
-            blocks.append("\n".join(["| | shape |", "|---|---|", *shape_rows(body)]))
+            blocks.append("\n".join(["| name | shape |", "|---|---|", *shape_rows(body)]))
         else:
             blocks.append(f"*{section[1]}:* {body}")
     return "\n\n".join(blocks)
