@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,13 @@ from autograder.judge import (
 from autograder.notebooks import Notebook, UnreadableNotebook, read
 
 MOST_STOPS = 8  # after so many loops and crashes the rest of a notebook is given up
+LARGEST_HELP = 20_000  # numbers in a call that a right helper answers
+
+HINTS = {
+    "timed out": "Run the cells in a fresh kernel: which one does not come back?",
+    "crashed": "Nothing in a notebook may end Python or write into the grader's pipes.",
+    "out of memory": "Which array is that large? Print the shapes on the way.",
+}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from autograder.answers import Raised, ask, raised, receive, replaced, send
 
 HIDDEN = ("solutions", "autograder.specs", "autograder.live", "autograder.judge")
-RUN = ("time", "timeit", "capture")  # the magics that run code of the notebook
+RUN = ("time", "capture")  # the magics whose code leaves its names behind
 
 
 class Hide:
@@ -47,7 +47,7 @@ def compile_cell(source: str, name: str) -> Any:
 
 
 class Shell:
-    """Stands for IPython: what is timed or captured runs, all else does nothing."""
+    """Stands for IPython: code that is timed or captured runs, no other magic does."""
 
     def __init__(self, run: Callable[[str], None]) -> None:
         self.run = run
@@ -136,8 +136,12 @@ def main() -> None:
             if "cell" in message:
                 error = run_cell(message["source"], message["cell"], namespace)
                 send(replies, {"error": error})
-            else:
-                send(replies, answer(message, namespace, requests, replies))
+                continue
+            reply = answer(message, namespace, requests, replies)
+            try:
+                send(replies, reply)
+            except Exception as error:  # too large or too deep to be sent
+                send(replies, {"outcome": raised(error)})
 
 
 if __name__ == "__main__":
