@@ -13,7 +13,7 @@ import struct
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -152,7 +152,7 @@ def tame(value: Any) -> Any:
     return Opaque(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
 
 
-def send(stream: BinaryIO, message: Any) -> None:
+def send(stream: IO[bytes], message: Any) -> None:
     """Write one message."""
     arrays: list[bytes] = []
     tree = json.dumps(_plain(message, arrays)).encode()
@@ -161,7 +161,7 @@ def send(stream: BinaryIO, message: Any) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Any:
+def receive(stream: IO[bytes]) -> Any:
     """Read one message; EOFError if there is none, ValueError if it is no message."""
     tree_size, blob_size = HEADER.unpack(_read(stream, HEADER.size))
     if tree_size + blob_size > MAX_FRAME:
@@ -170,7 +170,7 @@ def receive(stream: BinaryIO) -> Any:
     return _restore(tree, io.BytesIO(_read(stream, blob_size)))
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
+def _read(stream: IO[bytes], size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         raise EOFError("the other side is gone")
@@ -199,7 +199,7 @@ def _plain(value: Any, arrays: list[bytes]) -> Any:
     return {type(value).__name__: fields}
 
 
-def _restore(tree: Any, arrays: BinaryIO) -> Any:
+def _restore(tree: Any, arrays: IO[bytes]) -> Any:
     if isinstance(tree, list):
         return [_restore(item, arrays) for item in tree]
     if not isinstance(tree, dict):

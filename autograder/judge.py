@@ -221,7 +221,8 @@ def tell_mistake(
 ) -> Verdict:
     """Say what the answer is, as far as that holds on every probe, and where."""
     case = answered[0]
-    changed = case.answer is not None and case.outcome.changed
+    assert isinstance(case.outcome, Answer)
+    changed = case.outcome.changed
     if changed and all(
         equal(c.answer, c.expected) and fits_kind(c.answer, c.expected)
         for c in answered

@@ -85,7 +85,7 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
     def both() -> Iterator[Candidate]:
         declared = list(known(exercise))
         for first, second in itertools.combinations(exercise.mistakes, 2):
-            knobs = [getattr(m.function, "keywords", None) for m in (first, second)]
+            knobs = [getattr(m.function, "keywords", {}) for m in (first, second)]
             if all(knobs) and not knobs[0].keys() & knobs[1].keys():
                 yield Candidate(
                     f"{first.sentence} And: {lower(second.sentence)}",

@@ -105,7 +105,7 @@ def last_rows_of_the_square(q_len, k_len):
 
 
 @causal.variant
-def by_loops(q_len, k_len):
+def cell_by_cell(q_len, k_len):
     attn_mask = np.zeros((q_len, k_len), dtype=bool)
     for query in range(q_len):
         for key in range(k_len):
@@ -239,7 +239,7 @@ def by_reshape(tokens, pad_id):
 
 
 @padding.variant
-def by_loops(tokens, pad_id):
+def token_by_token(tokens, pad_id):
     keep = np.ones((len(tokens), 1, 1, tokens.shape[1]), dtype=bool)
     for row in range(len(tokens)):
         for key, token in enumerate(tokens[row]):

@@ -194,7 +194,7 @@ def by_exp_and_log(seq_len, d_model, base=10000.0):
 
 
 @sinusoidal.variant
-def by_loops(seq_len, d_model, base=10000.0):
+def angle_by_angle(seq_len, d_model, base=10000.0):
     table = np.zeros((seq_len, d_model), dtype=np.float32)
     for position in range(seq_len):
         for i in range(0, d_model, 2):
@@ -413,12 +413,11 @@ def what_is_left(answer, tokens, table, positions):
 
 @inputs.family
 def inputs_family(
-    tokens, table, positions, *, scale=math.sqrt, weight=1.0, first=0, rows=None,
+    tokens, table, positions, *, scale=math.sqrt, weight=lambda d: 1.0, first=0, rows=None,
 ):  # fmt: skip
     seq_len, d_model = tokens.shape[1], table.shape[1]
     where = np.arange(first, first + seq_len) if rows is None else rows(tokens)
-    share = weight if isinstance(weight, float) else weight(d_model)
-    return table[tokens] * scale(d_model) + positions[where] * share
+    return table[tokens] * scale(d_model) + positions[where] * weight(d_model)
 
 
 inputs.mistake(
@@ -450,7 +449,7 @@ inputs.mistake(
 inputs.mistake(
     "The positions are missing.",
     hint="Without them, attention cannot tell one order of the tokens from another.",
-    weight=0.0,
+    weight=lambda d: 0.0,
 )
 inputs.mistake(
     "The positions start at row 1.",
@@ -503,7 +502,7 @@ def beside(tokens, table, positions):
 
 
 @inputs.variant
-def by_loops(tokens, table, positions):
+def token_by_token(tokens, table, positions):
     batch, seq_len = tokens.shape
     d_model = table.shape[-1]
     answer = np.zeros((batch, seq_len, d_model))
