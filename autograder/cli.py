@@ -1,14 +1,23 @@
 """autograder: grade notebooks, show progress, make and update learners' copies."""
 
 import argparse
+import io
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from autograder import report
 from autograder.course import ROOT, chapter_of
-from autograder.notebooks import UnreadableNotebook, load, mark_released, update, write
+from autograder.notebooks import (
+    UnreadableNotebook,
+    corrected_tasks,
+    load,
+    mark_released,
+    update,
+    write,
+)
 from autograder.runner.coordinator import Limits, Submission, grade
 
 
@@ -47,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     three = commands.add_parser(
         "work",
         help="make or update your own copies of the exercises",
-        description="Copy the exercises into a folder of your own. Where a copy exists, "
-        "bring in what has been corrected since and keep every answer in it.",
+        description="Copy the exercises into a folder of your own. Where a copy "
+        "exists, bring in what has been corrected since and keep every answer in it.",
     )
     three.add_argument("folder", type=Path, nargs="?", default=Path("work"))
     three.add_argument(
@@ -58,19 +67,34 @@ def main(arguments: list[str] | None = None) -> int:
     three.set_defaults(run=run_work)
 
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # learners' texts have any character
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     return options.run(options)
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
     defaults = Limits()
     parser.add_argument(
-        "--seconds", type=float, default=defaults.seconds,
+        "--seconds", type=between(0.1, 86400), default=defaults.seconds,
         help="time for a cell, and for a function (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--megabytes", type=int, default=defaults.megabytes,
+        "--megabytes", type=between(256, 1 << 20), default=defaults.megabytes,
         help="memory for a notebook (default: %(default)s)",
     )  # fmt: skip
+
+
+def between(least: float, most: float) -> Callable[[str], float]:
+    """The type of an option that is a number in these bounds."""
+
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not in {least} to {most}")
+        return value
+
+    return number
 
 
 def run_grade(options: argparse.Namespace) -> int:
@@ -88,7 +112,7 @@ def run_grade(options: argparse.Namespace) -> int:
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         print(report.as_table(submissions, level, width))
-        if not options.secret:
+        if level and not options.secret:
             print("\nTried without a course secret: set AUTOGRADER_SECRET for a class.")
     graded = [s.status == "graded" for s in submissions]
     if all(graded):
@@ -149,24 +173,31 @@ def run_work(options: argparse.Namespace) -> int:
     failed = 0
     for path in released:
         mine = options.folder / path.name
-        release = load(path)
-        if not mine.exists():
-            write(mark_released(release), mine)
-            print(f"{mine}: new")
-            continue
         try:
-            old = load(mine)
+            print(f"{mine}: {bring(path, mine)}")
         except UnreadableNotebook as problem:
             print(f"{mine}: left alone. {problem}", file=sys.stderr)
             failed += 1
-            continue
-        new = update(old, release)
-        if [c["source"] for c in new["cells"]] == [c["source"] for c in old["cells"]]:
-            print(f"{mine}: as it was")
-        else:
-            write(new, mine)
-            print(f"{mine}: corrected, your answers kept")
+        except OSError as problem:
+            print(f"{mine}: cannot be written: {problem.strerror}.", file=sys.stderr)
+            failed += 1
     return 1 if failed else 0
+
+
+def bring(path: Path, mine: Path) -> str:
+    """Make or update one copy of a released notebook; say what was done."""
+    release = load(path)
+    if not mine.exists():
+        write(mark_released(release), mine)
+        return "new"
+    old = load(mine)
+    new = update(old, release)
+    if new["cells"] == old["cells"]:
+        return "as it was"
+    write(new, mine)
+    names = ", ".join(corrected_tasks(old, release))
+    again = f" Read again what is asked: {names} ({path})." if names else ""
+    return f"brought up to date, your answers kept.{again}"
 
 
 if __name__ == "__main__":

@@ -145,6 +145,11 @@ class Exercise:
                 sizes |= dict(zip(symbols, value.shape, strict=False))
         return sizes
 
+    def axes_of(self, ndim: int) -> list[str | None]:
+        """Names of an answer's axes: the last ones, where it has fewer than usual."""
+        missing = len(self.axes) - ndim
+        return [None] * -missing + list(self.axes)[max(missing, 0) :]
+
     @property
     def docstring(self) -> str:
         return self.solution.__doc__ or ""

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from autograder import laws, specs
+from autograder import laws
 from autograder.answers import Answer, Outcome, Raised
 from autograder.compare import equal, fits_kind
 from autograder.exercise import Exercise, Probe
 from autograder.relations import Candidate, Case, candidates, pairs
 
-# Asks the learner's function one probe after the other. With `helped`, what it calls
-# of the earlier exercises of its notebook is answered by the solutions.
-Ask = Callable[[Exercise, list[Probe], bool], list[Outcome]]
+# Asks the learner's function one probe after the other. The calls that it makes of the
+# named earlier exercises of its notebook are answered by the solutions.
+Ask = Callable[[Exercise, list[Probe], list[str]], list[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Verdict:
     seen: str | None = None
     first: tuple[str, ...] = ()  # exercises to mend before this one
     tried: tuple[str, ...] = ()
-    case: Case | None = field(default=None, repr=False)  # for the picture
+    # for the picture
+    case: Case | None = field(default=None, repr=False, compare=False)
 
     @property
     def points(self) -> int:
@@ -55,30 +56,25 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     is asked twice: the same call has to give the same answer.
     """
     probes = probes * 2
-    own = judge_outcomes(exercise, probes, ask(exercise, probes, False))
-    if own.verdict not in ("wrong", "raised") or not exercise.helpers:
+
+    def judged(helpers: list[str]) -> Verdict:
+        return judge_outcomes(exercise, probes, ask(exercise, probes, helpers))
+
+    own = judged([])
+    if own.verdict == "right" or not exercise.helpers:
         return own
-    helped = judge_outcomes(exercise, probes, ask(exercise, probes, True))
-    if helped.message == own.message:  # the helpers made no difference
-        return own
-    first = tuple(name for name in exercise.helpers if not is_solved(name, ask))
-    if not first:
+    helped = judged(exercise.helpers)
+    first = [
+        name
+        for name in exercise.helpers
+        if judged([other for other in exercise.helpers if other != name]) != helped
+    ]
+    if not first:  # whatever the helpers do, these are its own mistakes
         return helped
     names = " and ".join(f"`{name}`" for name in first)
-    note = f"It was judged with a right {names} in place of yours: mend that first."
-    return replace(helped, message=f"{helped.message} {note}", first=first)
-
-
-def is_solved(name: str, ask: Ask) -> bool:
-    """Whether the learner's own version of an earlier exercise is right."""
-    exercise = specs.find(name)
-    assert exercise is not None
-    probes = exercise.draw()
-    try:
-        outcomes = ask(exercise, probes, True)
-    except Missing:
-        return False
-    return judge_outcomes(exercise, probes, outcomes).verdict == "right"
+    those = "that" if len(first) == 1 else "those"
+    note = f"It was judged with a right {names} in place of yours: mend {those} first."
+    return replace(helped, message=f"{helped.message} {note}", first=tuple(first))
 
 
 def judge_outcomes(
@@ -121,10 +117,12 @@ def expect(exercise: Exercise, probe: Probe) -> Any:
     return getattr(adapters, exercise.adapter)(exercise.solution, *args, **kwargs)
 
 
-def right_helpers(exercise: Exercise) -> dict[str, Callable[..., Any]]:
-    """The solutions of the earlier exercises that a function may use."""
+def right_helpers(
+    exercise: Exercise, names: list[str]
+) -> dict[str, Callable[..., Any]]:
+    """The solutions of the earlier exercises of these names."""
     module = inspect.getmodule(exercise.solution)
-    return {name: getattr(module, name) for name in exercise.helpers}
+    return {name: getattr(module, name) for name in names}
 
 
 def is_right(case: Case) -> bool:
@@ -171,6 +169,12 @@ def right_and_wrong(cases: list[Case]) -> str:
     return f"{text}; right for {', for '.join(both)}."
 
 
+def parameters(exercise: Exercise) -> str:
+    """The names in the brackets of a def line."""
+    named = exercise.signature.parameters.values()
+    return ", ".join(str(p.replace(annotation=p.empty)) for p in named)
+
+
 def tell_exception(
     exercise: Exercise, verdict: Verdict, cases: list[Case], case: Case
 ) -> Verdict:
@@ -181,8 +185,8 @@ def tell_exception(
         return replace(
             verdict,
             verdict="raised",
-            message=f"It must take ({', '.join(exercise.signature.parameters)}); yours "
-            f"does not: {raised.text}.",
+            message=f"It must take ({parameters(exercise)}); yours does not: "
+            f"{raised.text}.",
             probe=describe(exercise, case.probe),
             hint="Restore the def line as it was given.",
         )
@@ -223,16 +227,17 @@ def tell_mistake(
     case = answered[0]
     assert isinstance(case.outcome, Answer)
     changed = case.outcome.changed
+    names = " and ".join(f"`{name}`" for name in changed)
+    meddling = f"Your function changes {names}, which belongs to its caller."
+    crash = crash_note(cases)
     if changed and all(
         equal(c.answer, c.expected) and fits_kind(c.answer, c.expected)
         for c in answered
     ):
-        names = " and ".join(f"`{name}`" for name in changed)
         return replace(
             verdict,
             verdict="wrong",
-            message=f"The answer is right, but your function changes {names}, which "
-            "belongs to its caller.",
+            message=f"{meddling} {crash or 'What it gives back is right.'}",
             mistake=f"It changes its argument {names}.",
             way="law",
             probe=describe(exercise, case.probe),
@@ -251,8 +256,8 @@ def tell_mistake(
         parts = [observation, f"Two things at once would explain it. {found.sentence}"]
     else:
         parts = [observation, right_and_wrong(cases)]
-    if any(isinstance(c.outcome, Raised) for c in cases):
-        parts.append(crash_note(cases))
+    parts += [meddling] if changed else []
+    parts += [crash] if crash else []
     return replace(
         verdict,
         verdict="wrong",
@@ -268,11 +273,12 @@ def tell_mistake(
 
 
 def crash_note(cases: list[Case]) -> str:
-    """On some probes there was an exception besides the wrong answers."""
-    case = next(c for c in cases if isinstance(c.outcome, Raised))
-    raised = case.outcome
-    assert isinstance(raised, Raised)
-    return f"And for {case.probe.why} it stops with {raised.type_name}: {raised.text}."
+    """What exception there was besides the wrong answers, if any."""
+    for case in cases:
+        if isinstance(case.outcome, Raised):
+            kind, text = case.outcome.type_name, case.outcome.text.strip()
+            return f"And for {case.probe.why} it stops with {kind}: {text}."
+    return ""
 
 
 def name_mistake(exercise: Exercise, cases: list[Case], case: Case) -> Candidate | None:

@@ -49,8 +49,9 @@ def advice_on(raised: Raised) -> str:
 
 def place(exercise: Exercise, index: Sequence[int]) -> str:
     """Name a cell: 'query 1, key 2'. Axes without a name are left out."""
+    names = exercise.axes_of(len(index))
     return ", ".join(
-        f"{name} {i}" for name, i in zip(exercise.axes, index, strict=False) if name
+        f"{name} {i}" for name, i in zip(names, index, strict=True) if name
     )
 
 
@@ -137,6 +138,20 @@ def observe_value(exercise: Exercise, case: Case) -> str | None:
     return f"Your function gives {case.answer!r:.80}, not {case.expected!r:.80}."
 
 
+def observe_unfilled(exercise: Exercise, case: Case) -> str | None:
+    """A row or a column that is 0 throughout, and should not be."""
+    answer, expected = np.asarray(case.answer), np.asarray(case.expected)
+    if expected.dtype.kind != "f" or answer.shape != expected.shape:
+        return None
+    names = exercise.axes_of(answer.ndim)
+    for axis in reversed(range(answer.ndim)):
+        others = tuple(i for i in range(answer.ndim) if i != axis)
+        empty = ~answer.any(axis=others) & expected.any(axis=others)
+        if names[axis] and empty.any() and not empty.all():
+            return f"All of {names[axis]} {np.argmax(empty)} is 0: was it ever filled?"
+    return None
+
+
 def observe_laws(exercise: Exercise, case: Case) -> str | None:
     """The first law of the exercise that the answer breaks."""
     for law in exercise.laws:
@@ -153,6 +168,7 @@ OBSERVATIONS = (
     observe_kind,
     observe_shape,
     observe_nan,
+    observe_unfilled,
     observe_laws,
     observe_difference,
     observe_value,

@@ -7,7 +7,6 @@ from autograder import specs
 from autograder.answers import Outcome, ask, replaced
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
 from autograder.judge import (
-    Missing,
     Verdict,
     judge,
     not_an_exercise,
@@ -26,15 +25,9 @@ def verdict_on(function: Callable[..., Any], seed: int = VISIBLE_SEED) -> Verdic
         return not_an_own_function(exercise)
 
     def ask_here(
-        exercise: Exercise, probes: list[Probe], helped: bool
+        exercise: Exercise, probes: list[Probe], helpers: list[str]
     ) -> list[Outcome]:
-        asked = function
-        if exercise.name != name:  # an earlier exercise, as the learner has it
-            asked = getattr(function, "__globals__", {}).get(exercise.name)
-            if not callable(asked):
-                raise Missing(None)
-        helpers = right_helpers(exercise) if helped else {}
-        with replaced(asked, helpers):
-            return [ask(asked, p.args, p.kwargs, exercise.adapter) for p in probes]
+        with replaced(function, right_helpers(exercise, helpers)):
+            return [ask(function, p.args, p.kwargs, exercise.adapter) for p in probes]
 
     return judge(exercise, exercise.draw(seed), ask_here)

@@ -28,48 +28,62 @@ class Notebook:
 def load(path: Path) -> dict[str, Any]:
     """Read a notebook file as it is."""
     try:
-        content = json.loads(path.read_text("utf-8-sig"))
+        text = path.read_text("utf-8-sig")
+        content = json.loads(text)
     except FileNotFoundError:
-        raise UnreadableNotebook(f"There is no file {path}.") from None
+        raise UnreadableNotebook(
+            f"There is no file {path}: look at its name and folder."
+        ) from None
     except IsADirectoryError:
         raise UnreadableNotebook(f"{path} is a folder: name its notebooks.") from None
     except OSError as error:
         raise UnreadableNotebook(f"It cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise UnreadableNotebook(
-            "It is not text in UTF-8, so it is no notebook: open it in Jupyter and save "
-            "it again."
+            "It is not text in UTF-8, so it is no notebook as Jupyter saves it: take "
+            "the .ipynb file itself."
         ) from None
     except RecursionError:
-        raise UnreadableNotebook("Its JSON is nested too deeply.") from None
-    except json.JSONDecodeError as error:
         raise UnreadableNotebook(
-            f"It is not JSON (line {error.lineno}: {error.msg}), perhaps cut off: open "
-            "it in Jupyter, save it and hand it in again."
+            "It is JSON but no notebook: it is nested too deeply."
         ) from None
-    cells = content.get("cells") if isinstance(content, dict) else None
+    except ValueError as error:
+        raise UnreadableNotebook(
+            "It is an empty file: save the notebook in Jupyter again."
+            if not text.strip()
+            else f"It is not JSON ({error}), so it is cut off or was changed outside "
+            "Jupyter: take a whole copy of it."
+        ) from None
     if isinstance(content, dict) and "worksheets" in content:
         raise UnreadableNotebook(
             "It is in the old notebook format 3: open it in Jupyter and save it again."
         )
-    if not isinstance(cells, list) or not all(map(is_cell, cells)):
+    if not is_notebook(content):
         raise UnreadableNotebook(
-            "It is JSON but no notebook: it has no list of cells. Hand in the .ipynb "
-            "file itself."
+            "It is JSON but no notebook: it has no list of cells. Take the .ipynb file "
+            "itself."
         )
     return content
 
 
-def is_cell(cell: Any) -> bool:
+def is_notebook(content: Any) -> bool:
     return (
-        isinstance(cell, dict)
-        and isinstance(cell.get("cell_type"), str)
+        isinstance(content, dict)
+        and isinstance(content.get("metadata", {}), dict)
+        and isinstance(content.get("cells"), list)
+        and all(map(is_cell, content["cells"]))
+    )
+
+
+def is_cell(cell: Any) -> bool:
+    if not isinstance(cell, dict):
+        return False
+    source = cell.get("source")
+    lines = source if isinstance(source, list) else [source]
+    return (
+        isinstance(cell.get("cell_type"), str)
         and isinstance(cell.get("metadata", {}), dict)
-        and (
-            isinstance(cell.get("source"), str)
-            or isinstance(cell.get("source"), list)
-            and all(isinstance(line, str) for line in cell["source"])
-        )
+        and all(isinstance(line, str) for line in lines)
     )
 
 
@@ -109,82 +123,132 @@ def understand(content: dict[str, Any]) -> Notebook:
         if counts:
             return Notebook(code, max(sorted(counts), key=lambda stem: counts[stem]))
     raise UnreadableNotebook(
-        "It holds no exercise of this course: no cell asks for one, and no function has "
-        "an exercise's name. Is it the right file?"
+        "It holds no exercise of this course: no cell asks for one, and no function "
+        "has an exercise's name. Is it the right file?"
     )
 
 
 # A learner's copy of an exercise
 
-
-def digest(source: str) -> str:
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+DOCSTRING = re.compile(r'"""[\s\S]*?"""')
 
 
 def mark_released(release: dict[str, Any]) -> dict[str, Any]:
     """A copy in which every cell remembers what it was when it was handed out."""
     copied = copy.deepcopy(release)
     for cell in copied["cells"]:
-        cell["metadata"]["released"] = digest(source_of(cell))
+        cell["metadata"]["released"] = source_of(cell)
     return copied
 
 
-def is_edited(cell: dict[str, Any]) -> bool:
-    """Whether the learner has changed a cell since it was handed out."""
-    return cell.get("metadata", {}).get("released") != digest(source_of(cell))
+def released(cell: dict[str, Any]) -> str | None:
+    """What stood in a cell when it was handed out; None for a learner's own cell."""
+    source = cell.get("metadata", {}).get("released")
+    return source if isinstance(source, str) else None
+
+
+def is_answer(cell: dict[str, Any]) -> bool:
+    """Whether a released cell is one to write an answer in."""
+    return bool(cell["metadata"].get("nbgrader", {}).get("solution"))
+
+
+def key(cell: dict[str, Any]) -> str | None:
+    """What a cell is known by in every version of an exercise."""
+    return grade_id_of(cell) or cell.get("id")
+
+
+def corrected_tasks(work: dict[str, Any], release: dict[str, Any]) -> list[str]:
+    """Names of the answers of which something else is asked than in this copy."""
+    tasks = {key(cell): source_of(cell) for cell in release["cells"] if is_answer(cell)}
+    names = [
+        str(key(cell))
+        for cell in work["cells"]
+        if released(cell) is not None
+        and tasks.get(key(cell), released(cell)) != released(cell)
+    ]
+    return list(dict.fromkeys(names))
 
 
 def update(work: dict[str, Any], release: dict[str, Any]) -> dict[str, Any]:
     """Bring a corrected exercise into a learner's copy without losing an answer.
 
-    Cells are known by the exercise's name or by their id. What the learner wrote into
-    an answer's cell stays; so does every cell of the learner's own, behind the cell
-    that it stood behind. A text or a given cell that the learner has changed stays as
-    well, behind its new version.
+    Cells are known by the exercise's name or by their id. An answer stays, under the
+    corrected docstring if the learner has not touched the old one. So does every cell
+    of the learner's own, behind the cell that it stood behind. A given cell that the
+    learner has changed stays as it is; where it has been corrected since, it stays
+    behind its new version.
     """
     fresh = mark_released(release)
-
-    def key(cell: dict[str, Any]) -> str | None:
-        return grade_id_of(cell) or cell.get("id")
-
-    known = {key(cell): i for i, cell in enumerate(fresh["cells"])}
-    extra: dict[int, list[dict[str, Any]]] = {}
-    behind, placed = -1, set()
+    places = {key(cell): place for place, cell in enumerate(fresh["cells"])}
+    taken = {cell["id"] for cell in fresh["cells"]}
+    own: dict[int, list[dict[str, Any]]] = {}  # behind which place
+    behind = -1
     for cell in work["cells"]:
-        i = known.get(key(cell))
-        if i is None or i in placed:
-            if source_of(cell).strip() and is_edited(cell):
-                extra.setdefault(behind, []).append(own_cell(cell))
+        place = places.pop(key(cell), None)
+        if place is None:  # also a copy of a cell that already has its place
+            if source_of(cell) != released(cell):
+                own.setdefault(behind, []).append(own_cell(cell, taken))
             continue
-        behind = i
-        placed.add(i)
-        new = fresh["cells"][i]
-        if not is_edited(cell):
-            continue
-        if new["metadata"].get("nbgrader", {}).get("solution"):
-            new["source"] = cell["source"]
-        elif source_of(cell) != source_of(new) and not new["metadata"].get(
-            "nbgrader", {}
-        ).get("grade"):
-            extra.setdefault(behind, []).append(own_cell(cell))
-    cells = list(extra.get(-1, []))
-    for i, cell in enumerate(fresh["cells"]):
-        cells += [cell, *extra.get(i, [])]
-    fresh["cells"] = cells
-    return fresh
+        behind = place
+        new = fresh["cells"][place]
+        source = merged_source(cell, new)
+        if source is None:
+            own.setdefault(behind, []).append(own_cell(cell, taken))
+        else:
+            fresh["cells"][place] = merged_cell(cell, new, source)
+    cells = own.get(-1, [])
+    for place, cell in enumerate(fresh["cells"]):
+        cells += [cell, *own.get(place, [])]
+    known = release["metadata"] | work.get("metadata", {})
+    return {**fresh, "cells": cells, "metadata": known}
 
 
-def own_cell(cell: dict[str, Any]) -> dict[str, Any]:
-    """A learner's cell without the marks that would make it one of the exercise's."""
-    copied = copy.deepcopy(cell)
-    copied["metadata"] = {
-        name: value
-        for name, value in copied.get("metadata", {}).items()
-        if name not in ("nbgrader", "released")
+def merged_source(cell: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What a released cell of a learner's holds now; None if there must be two."""
+    mine, old, text = source_of(cell), released(cell), source_of(new)
+    if mine == old or not mine.strip():
+        return text
+    if old == text or mine == text:
+        return mine
+    if not is_answer(new):
+        return None
+    before, after = DOCSTRING.search(old or ""), DOCSTRING.search(text)
+    return mine.replace(before[0], after[0], 1) if before and after else mine
+
+
+def merged_cell(
+    cell: dict[str, Any], new: dict[str, Any], source: str
+) -> dict[str, Any]:
+    """A released cell with a learner's source; with what else was in it, if it fits."""
+    new = {**new, "source": source.splitlines(True)}
+    if cell["cell_type"] != new["cell_type"]:
+        return new
+    if source == source_of(cell):
+        new = new | {k: cell[k] for k in ("outputs", "execution_count") if k in cell}
+    metadata = cell.get("metadata", {}) | new["metadata"]
+    return {**cell, **new, "metadata": metadata}
+
+
+def own_cell(cell: dict[str, Any], taken: set[str]) -> dict[str, Any]:
+    """A learner's cell without the marks of a released one, under an id of its own."""
+    marks = ("nbgrader", "released", "deletable", "editable")
+    metadata = cell.get("metadata", {})
+    name = cell.get("id") or digest(source_of(cell))
+    while name in taken:
+        name = digest(name)
+    taken.add(name)
+    copied = {
+        **cell,
+        "id": name,
+        "metadata": {k: metadata[k] for k in metadata if k not in marks},
     }
-    if "id" in copied:
-        copied["id"] = digest(copied["id"] + source_of(copied))
+    if cell["cell_type"] == "code":
+        copied = {"execution_count": None, "outputs": [], **copied}
     return copied
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def write(content: dict[str, Any], path: Path) -> None:
@@ -192,7 +256,8 @@ def write(content: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     draft = path.with_name(path.name + ".part")
-    draft.write_text(text, "utf-8")
+    # what is no character, half of a pair, becomes \ud800: in JSON it is the same
+    draft.write_bytes(text.encode("utf-8", "backslashreplace"))
     draft.replace(path)
 
 

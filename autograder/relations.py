@@ -165,7 +165,8 @@ def constants(case: Case) -> Iterator[Candidate]:
     yield Candidate(
         f"The answer is {shown} everywhere.",
         lambda case: np.full(np.shape(case.answer), value),
-        hint="Does the answer depend on the arguments at all?",
+        hint="Does the answer depend on the arguments at all? An array from np.empty "
+        "holds anything until it is filled.",
     )
 
 
@@ -259,9 +260,14 @@ def output_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
         yield candidate("The sign is wrong everywhere.", np.negative)
         yield candidate("Every number has lost its sign.", np.abs)
         yield candidate("Every number is squared.", np.square)
-        yield candidate("The numbers are rounded to whole ones.", np.trunc)
-    names = [exercise.axes[i] if i < len(exercise.axes) else None
-             for i in range(expected.ndim)]  # fmt: skip
+        yield candidate("The numbers have lost what stands behind the point.", np.trunc)
+        for digits in range(7):
+            yield candidate(
+                f"The numbers are rounded to {digits} decimals.",
+                lambda e, digits=digits: np.round(e, digits),
+                "Round only what you print.",
+            )
+    names = exercise.axes_of(expected.ndim)
     words = [name or f"axis {i}" for i, name in enumerate(names)]
     for order in itertools.permutations(range(expected.ndim)):
         moved = [i for i, j in enumerate(order) if i != j]
@@ -330,6 +336,13 @@ def output_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                     e.shape
                 ),
                 "Are the two halves interleaved, or one behind the other?",
+            )
+            yield candidate(
+                f"The pairs of {word}s come in the opposite order.",
+                lambda e, axis=axis: np.take(
+                    e, np.arange(e.shape[axis])[::-1] ^ 1, axis
+                ),
+                "Which pair should be the first?",
             )
             yield candidate(
                 f"Even and odd {word}s have changed places.",

@@ -172,7 +172,7 @@ def hand_in(exercise: Exercise, source: str, seed: int) -> Verdict:
     namespace = dict(vars(inspect.getmodule(exercise.solution)))
     exec(source, namespace)
 
-    def ask_it(asked, probes, helped):
+    def ask_it(asked, probes, helpers):
         function = namespace[asked.name]
         return [ask(function, p.args, p.kwargs, asked.adapter) for p in probes]
 

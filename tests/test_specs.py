@@ -18,7 +18,7 @@ SEEDS = [0, 1, 2, 20]  # 0: what learners see; the others: what is graded
 
 
 def judged(exercise: Exercise, function, seed: int) -> Verdict:
-    def ask_it(exercise, probes, helped):
+    def ask_it(exercise, probes, helpers):
         return [ask(function, p.args, p.kwargs, exercise.adapter) for p in probes]
 
     return judge(exercise, exercise.draw(seed), ask_it)

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import os
 import queue
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,8 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from autograder import specs
-from autograder.answers import Outcome, Raised, receive, send
+from autograder.answers import Answer, Outcome, Raised, receive, send
 from autograder.check import COLLECTING
 from autograder.course import assignment_of
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
@@ -30,6 +34,11 @@ from autograder.notebooks import Notebook, UnreadableNotebook, read
 
 MOST_STOPS = 8  # after so many loops and crashes the rest of a notebook is given up
 LARGEST_HELP = 20_000  # numbers in a call that a right helper answers
+
+KEEP = (
+    "Keep the name of the def line, and run the notebook from top to bottom in a fresh "
+    "kernel."
+)
 
 HINTS = {
     "timed out": "Run the cells in a fresh kernel: which one does not come back?",
@@ -78,25 +87,35 @@ class Stopped(Exception):
         self.status = status
 
 
+def no_answer() -> Stopped:
+    return Stopped("crashed", "sends the grader something that is no answer")
+
+
 class Process:
     """A learner's process, to which one message at a time is sent."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.folder = tempfile.TemporaryDirectory(prefix="notebook-")
+        self.folder = tempfile.TemporaryDirectory(
+            prefix="notebook-", ignore_cleanup_errors=True
+        )
+        inherited = {k: v for k, v in os.environ.items() if k != "AUTOGRADER_SECRET"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "autograder.runner.sandbox", str(limits.megabytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=self.folder.name,
-            env=os.environ
+            env=inherited
             | {COLLECTING: "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
                "MPLBACKEND": "Agg"},
+            start_new_session=True,  # so that what it starts can be ended with it
         )  # fmt: skip
         self.arrived: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self.limited = self.wait(60)["limited"]
+        limited = self.wait(60)["limited"]
+        memory = "limits on time and memory" if limited else "a limit on time"
+        self.level = f"a process of its own, with {memory}"
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -114,26 +133,46 @@ class Process:
     def wait(self, seconds: float) -> dict[str, Any]:
         """The next message, or Stopped."""
         try:
-            message = self.arrived.get(timeout=seconds)
+            message = self.arrived.get(timeout=max(seconds, 0))
         except queue.Empty:
             raise Stopped(
                 "timed out",
-                f"does not end within {self.limits.seconds:g} seconds: an endless loop?",
+                f"does not end within {self.limits.seconds:g} seconds "
+                "(an endless loop?)",
             ) from None
         if isinstance(message, EOFError):
-            code = self.process.wait()
-            how = f"exit status {code}" if code >= 0 else f"signal {-code}"
-            raise Stopped("crashed", f"ends the whole Python process ({how})")
+            raise self.ended()
         if not isinstance(message, dict):
-            raise Stopped("crashed", "writes into the grader's own channel")
+            raise no_answer()
         return message
 
+    def ended(self) -> Stopped:
+        """How the process has ended."""
+        try:
+            code = self.process.wait(1)
+        except subprocess.TimeoutExpired:  # it only closed the channel
+            return no_answer()
+        if code == -signal.SIGKILL:
+            return Stopped("out of memory", "is killed, as for want of memory")
+        how = f"exit status {code}" if code >= 0 else f"signal {-code}"
+        return Stopped("crashed", f"ends the whole Python process ({how})")
+
+    def run(self, number: int, source: str) -> Raised | None:
+        """Run one cell; what stopped it, if anything did."""
+        self.tell({"cell": number, "source": source})
+        error = self.wait(self.limits.seconds).get("error", "")
+        if error is not None and not isinstance(error, Raised):
+            raise no_answer()
+        self.has_memory(error)
+        return error
+
     def ask(
-        self, exercise: Exercise, probes: list[Probe], helped: bool
+        self, exercise: Exercise, probes: list[Probe], names: list[str]
     ) -> list[Outcome]:
-        """Call the learner's function on every probe."""
-        helpers = right_helpers(exercise) if helped else {}
+        """Call the learner's function on every probe, with these helpers right."""
+        helpers = right_helpers(exercise, names)
         outcomes: list[Outcome] = []
+        until = time.monotonic() + self.limits.seconds
         for probe in probes:
             self.tell({
                 "ask": exercise.name,
@@ -142,21 +181,26 @@ class Process:
                 "adapter": exercise.adapter,
                 "helpers": list(helpers),
             })  # fmt: skip
-            reply = self.wait(self.limits.seconds)
-            while "call" in reply and reply["call"] in helpers:
-                self.tell(self.help(helpers[reply["call"]], reply))
-                reply = self.wait(self.limits.seconds)
+            reply = self.wait(until - time.monotonic())
+            while "call" in reply:
+                self.tell(help_with(helpers, reply))
+                reply = self.wait(until - time.monotonic())
             if "missing" in reply:
                 raise Missing(reply["missing"])
-            outcomes.append(reply["outcome"])
+            outcome = reply.get("outcome")
+            if not isinstance(outcome, Answer | Raised):
+                raise no_answer()
+            self.has_memory(outcome)
+            outcomes.append(outcome)
         return outcomes
 
-    @staticmethod
-    def help(helper: Any, call: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return {"value": helper(*call["args"], **call["kwargs"])}
-        except Exception as error:
-            return {"error": str(error)}
+    def has_memory(self, outcome: Outcome | None) -> None:
+        """Stop where memory is used up: all that is asked after it would fail too."""
+        if isinstance(outcome, Raised) and outcome.type_name.endswith(
+            "MemoryError"  # NumPy has one of its own
+        ):
+            megabytes = self.limits.megabytes
+            raise Stopped("out of memory", f"needs more than {megabytes} MB of memory")
 
     def __enter__(self) -> "Process":
         return self
@@ -167,9 +211,34 @@ class Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.process.kill()
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        else:  # Windows
+            self.process.kill()
         self.process.wait()
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it may hold an unsent message
+            self.process.stdin.close()
         self.folder.cleanup()
+
+
+def help_with(helpers: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
+    """Answer a learner's call of an earlier exercise with the solution's answer."""
+    try:
+        helper, args, kwargs = helpers[call["call"]], call["args"], call["kwargs"]
+        if size([*args, *kwargs.values()]) > LARGEST_HELP:
+            raise ValueError(f"{call['call']} is called with too large an argument")
+        return {"value": helper(*args, **kwargs)}
+    except Exception as error:
+        return {"error": str(error)}
+
+
+def size(value: Any) -> int:
+    """A bound on the lengths that an answer to these arguments can have."""
+    if isinstance(value, list | tuple):
+        return sum(map(size, value))
+    return abs(value) if isinstance(value, int) else np.size(value)
 
 
 def seed_of(notebook: Notebook, secret: str) -> int:
@@ -204,109 +273,144 @@ def student_of(path: Path) -> str:
 def grade_notebook(
     notebook: Notebook, submission: Submission, seed: int, limits: Limits
 ) -> tuple[Submission, str]:
-    """Run the cells, then judge each exercise.
+    """Run the cells, then judge each exercise; also say in what the code ran.
 
     What never ends, or ends the process, is left out in a new process: the points of
     everything else are kept.
     """
-    submission.assignment = assignment_of(notebook.stem)
-    exercises = specs.exercises_of(notebook.stem)
-    verdicts: dict[str, Verdict] = {}
-    left_out: dict[int, Stopped] = {}
+    grading = Grading(notebook, seed)
     stops: list[Stopped] = []
     level = ""
-    while len(verdicts) < len(exercises) and len(stops) < MOST_STOPS:
+    while not grading.is_complete() and len(stops) < MOST_STOPS:
         with Process(limits) as process:
-            level = (
-                "a process of its own, with limits on time and memory"
-                if process.limited
-                else "a process of its own, with a limit on time"
-            )
-            errors: dict[int, Raised] = {}
-            for number, source in notebook.cells:
-                if number in left_out:
-                    continue
-                process.tell({"cell": number, "source": source})
-                try:
-                    error = process.wait(limits.seconds)["error"]
-                except Stopped as stop:
-                    left_out[number] = stop
-                    stops.append(stop)
-                    break
-                if error is not None:
-                    errors[number] = error
-            else:
-                stop = judge_all(process, exercises, seed, verdicts, errors, left_out)
-                stops += [stop] if stop else []
-    for exercise in exercises:
-        if exercise.name not in verdicts:
-            verdicts[exercise.name] = stopped(exercise, stops[-1], "This notebook")
-    submission.verdicts = [verdicts[exercise.name] for exercise in exercises]
+            level = process.level
+            try:
+                grading.run_cells(process)
+                grading.judge_functions(process)
+            except Stopped as stop:
+                stops.append(stop)
+    verdicts = [
+        grading.verdicts.get(exercise.name)
+        or stopped(exercise, stops[-1], "This notebook")
+        for exercise in grading.exercises
+    ]
+    submission.assignment = assignment_of(notebook.stem)
+    submission.verdicts = verdicts
     submission.message = " ".join(
-        f"Cell {number} {stop}; it was left out." for number, stop in left_out.items()
+        f"{tell_trouble(notebook, number, trouble)}."
+        for number, trouble in grading.troubles.items()
+        if isinstance(trouble, Stopped)
     )
-    judged = [v for v in submission.verdicts if v.verdict != "stopped"]
     submission.status = "graded"
     if stops:
-        submission.status = "partly graded" if judged else stops[0].status
+        nothing = all(v.verdict in ("stopped", "missing") for v in verdicts)
+        submission.status = stops[0].status if nothing else "partly graded"
     return submission, level
 
 
-def judge_all(
-    process: Process,
-    exercises: list[Exercise],
-    seed: int,
-    verdicts: dict[str, Verdict],
-    errors: dict[int, Raised],
-    left_out: dict[int, Stopped],
-) -> Stopped | None:
-    """Judge what has no verdict yet, until a function stops the process."""
-    for exercise in exercises:
-        if exercise.name in verdicts:
-            continue
+class Grading:
+    """What is known so far of a notebook's cells and functions."""
+
+    def __init__(self, notebook: Notebook, seed: int) -> None:
+        self.notebook, self.seed = notebook, seed
+        self.exercises = specs.exercises_of(notebook.stem)
+        self.verdicts: dict[str, Verdict] = {}
+        self.troubles: dict[int, Raised | Stopped | None] = {}  # of the cells
+        self.ended: set[str] = set()  # functions that have ended a process
+
+    def is_complete(self) -> bool:
+        return len(self.verdicts) == len(self.exercises)
+
+    def run_cells(self, process: Process) -> None:
+        """Run all cells but those that have ended a process."""
+        for number, source in self.notebook.cells:
+            if isinstance(self.troubles.get(number), Stopped):
+                continue
+            try:
+                self.troubles[number] = process.run(number, source)
+            except Stopped as stop:
+                self.troubles[number] = stop
+                raise
+
+    def judge_functions(self, process: Process) -> None:
+        """Judge the functions that have no verdict yet."""
+        for exercise in self.exercises:
+            if exercise.name not in self.verdicts:
+                self.verdicts[exercise.name] = self.judge_one(process, exercise)
+
+    def judge_one(self, process: Process, exercise: Exercise) -> Verdict:
+        """Judge a function; one that ends the process is judged with right helpers.
+
+        It may be a helper that loops: nobody loses points twice for one mistake.
+        """
+        name, known = exercise.name, self.verdicts
+        wrong = {h for h in exercise.helpers if h in known and not known[h].points}
+        banned = wrong if name in self.ended else set()
+
+        def ask(
+            exercise: Exercise, probes: list[Probe], helpers: list[str]
+        ) -> list[Outcome]:
+            if banned - set(helpers):
+                return [Raised("Stopped", "")] * len(probes)
+            return process.ask(exercise, probes, helpers)
+
         try:
-            verdict = judge(exercise, exercise.draw(seed), process.ask)
+            return judge(exercise, exercise.draw(self.seed), ask)
         except Missing as missing:
-            verdict = absent(exercise, missing, errors, left_out)
+            return absent(exercise, missing, self.notebook, self.troubles)
         except Stopped as stop:
-            verdicts[exercise.name] = stopped(exercise, stop, "Your function")
-            return stop
-        verdicts[exercise.name] = verdict
-    return None
+            if name in self.ended or not wrong:
+                known[name] = stopped(exercise, stop, "Your function")
+            self.ended.add(name)
+            raise
 
 
 def stopped(exercise: Exercise, stop: Stopped, what: str) -> Verdict:
     fact = f"{what} {stop}."
     return Verdict(
         exercise.name, exercise.points, "stopped", fact,
-        mistake=fact, way="law",
-        hint="Run the cells in a fresh kernel: which one does not come back?",
+        mistake=fact, way="law", hint=HINTS[stop.status],
     )  # fmt: skip
 
 
 def absent(
     exercise: Exercise,
     missing: Missing,
-    errors: dict[int, Raised],
-    left_out: dict[int, Stopped],
+    notebook: Notebook,
+    troubles: dict[int, Raised | Stopped | None],
 ) -> Verdict:
     """Say why there is no such function, as far as that can be seen."""
-    for number, error in errors.items():
-        if error.type_name == "ImportError" and error.text.startswith("solutions"):
+    name = exercise.name
+    if missing.type_name:
+        what = f"`{name}` is of type {missing.type_name}, not a function."
+        return Verdict(name, exercise.points, "missing", what, hint=KEEP)
+    reasons = []
+    for number, source in notebook.cells:
+        trouble = troubles.get(number)
+        hidden = is_import_of_solutions(trouble)
+        mentioned = re.search(rf"\b{name}\b|import \*", source)
+        if hidden and mentioned:
             return not_an_own_function(exercise)
-    reasons = [
-        f"Cell {number} stops with {error.type_name}: {error.text}."
-        for number, error in errors.items()
-    ]
-    reasons += [f"Cell {number} was left out." for number in left_out]
-    what = (
-        f"of type {missing.type_name}, not a function"
-        if missing.type_name
-        else "missing"
+        consequence = isinstance(trouble, Raised) and f"'{name}'" in trouble.text
+        if trouble is not None and (hidden or mentioned) and not consequence:
+            reasons.append(f"{tell_trouble(notebook, number, trouble)}.")
+    what = " ".join([f"`{name}` is missing.", *reasons])
+    return Verdict(name, exercise.points, "missing", what, hint=KEEP)
+
+
+def is_import_of_solutions(trouble: Raised | Stopped | None) -> bool:
+    return (
+        isinstance(trouble, Raised)
+        and trouble.type_name == "ImportError"
+        and trouble.text.startswith("solutions")
     )
-    return Verdict(
-        exercise.name, exercise.points, "missing",
-        " ".join([f"`{exercise.name}` is {what}.", *reasons]),
-        hint="Keep the name of the def line, and run the notebook from top to bottom "
-        "in a fresh kernel.",
-    )  # fmt: skip
+
+
+def tell_trouble(notebook: Notebook, number: int, trouble: Raised | Stopped) -> str:
+    """Say of a cell, by its number and its first line, what became of it."""
+    first = dict(notebook.cells)[number].strip().splitlines()[0]
+    cell = f"Cell {number} (`{first:.60}`)"
+    if isinstance(trouble, Stopped):
+        return f"{cell} {trouble}; it was left out"
+    text = f": {trouble.text}" if trouble.text else ""
+    return f"{cell} stops with {trouble.type_name}{text}".rstrip(".")

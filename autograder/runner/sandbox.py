@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from autograder.answers import Raised, ask, raised, receive, replaced, send
+from autograder.answers import Raised, ask, raised, receive, replaced, send, tame
 
 HIDDEN = ("solutions", "autograder.specs", "autograder.live", "autograder.judge")
 RUN = ("time", "capture")  # the magics whose code leaves its names behind
@@ -88,7 +88,7 @@ def remote(name: str, requests: BinaryIO, replies: BinaryIO) -> Callable[..., An
     """A stand-in for an earlier exercise: the other side answers its calls."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        send(replies, {"call": name, "args": args, "kwargs": kwargs})
+        send(replies, {"call": name, "args": tame(args), "kwargs": tame(kwargs)})
         message = receive(requests)
         if "error" in message:
             raise ValueError(message["error"])

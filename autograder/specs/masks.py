@@ -68,7 +68,7 @@ causal.mistake(
     reach=0,
 )
 causal.mistake(
-    "Every query sees itself and the future, and never the past.",
+    "The triangle is turned over: every query sees the future, not the past.",
     hint="Row 0 of a square causal mask is True, False, False, ...: np.tril keeps the "
     "lower triangle, np.triu the upper one.",
     future=True,
@@ -122,17 +122,16 @@ padding = Exercise(masks.padding_mask, points=2, axes=("batch row", None, None, 
 
 
 def ragged(rng, rows, length, *, pad_id, side="right"):
-    """Tokens with rows of several lengths, the first one full.
+    """Tokens with rows of different lengths, the last one full.
 
     Real ids lie on both sides of pad_id.
     """
     others = [token for token in range(13) if token != pad_id]
     tokens = rng.choice(others, (rows, length))
-    # ids on both sides of pad_id in every row
     tokens[:, 0 if side == "right" else -1] = others[0]
-    tokens[0, 1], tokens[0, -2] = others[-1], others[0]
+    tokens[-1, 1], tokens[-1, -2] = others[-1], others[0]
     lengths = rng.permutation(np.arange(1, length))[: rows - 1]
-    for row, real in enumerate(lengths, start=1):
+    for row, real in enumerate(lengths):
         hidden = slice(real, None) if side == "right" else slice(length - real)
         tokens[row, hidden] = pad_id
     return tokens
@@ -152,6 +151,7 @@ def _(rng):
     yield Probe(
         ragged(rng, 4, 4, pad_id=pad_id), pad_id, why="as many sequences as tokens"
     )
+    yield Probe(ragged(rng, 4, 4, pad_id=0), 0, why="as many sequences as tokens")
     yield Probe(ragged(rng, 1, length, pad_id=0), 0, why="a sequence without padding")
 
 
@@ -262,25 +262,33 @@ combine = Exercise(
 def _(rng):
     b, q, k = (int(n) for n in rng.choice(range(2, 6), 3, replace=False))
 
-    def some(*shape):
-        attn_mask = rng.random(shape) < 0.7
-        attn_mask.flat[0], attn_mask.flat[-1] = True, False
-        return attn_mask
+    def some(*shapes):
+        """Masks none of which could be left out."""
+        while True:
+            drawn = [rng.random(shape) < 0.8 for shape in shapes]
+            combined = masks.combine_masks(*drawn)
+            others = [drawn[:i] + drawn[i + 1 :] for i in range(len(drawn))]
+            if combined.any() and not any(
+                np.array_equal(masks.combine_masks(*rest), combined) for rest in others
+            ):
+                return drawn
 
-    yield Probe(some(b, 1, q, k), some(b, 1, q, k), why="two masks of one shape")
-    yield Probe(some(q, k), some(b, 1, 1, k), why="masks that broadcast")
-    yield Probe(some(b, 1, 1, k), some(1, 1, q, k), some(b, 1, q, 1), why="three masks")
-    yield Probe(
-        some(b, 1, q, k), some(q, k), some(b, 1, 1, k), some(k), why="four masks"
-    )
-    yield Probe(some(b, 1, q, k), why="a single mask")
+    full, row, keys = (b, 1, q, k), (b, 1, q, 1), (b, 1, 1, k)
+    yield Probe(*some(full, full), why="two masks of one shape")
+    yield Probe(*some((q, k), keys), why="masks that broadcast")
+    yield Probe(*some(keys, (1, 1, q, k), row), why="three masks")
+    yield Probe(*some(full, (q, k), keys, (k,)), why="four masks")
+    yield Probe(*some((q, k), (k,)), why="masks without a batch")
+    yield Probe(*some(full, full), np.zeros((q, k), bool), why="a mask that hides all")
+    yield Probe(rng.random(full) < 0.7, why="a single mask")
 
 
 @combine.reason
 def _(index, *attn_masks):
     shape = np.broadcast_shapes(*(m.shape for m in attn_masks))
     seen = [bool(np.broadcast_to(m, shape)[index]) for m in attn_masks]
-    return f"the masks say {', '.join(map(str, seen))} there"
+    say = "masks say" if len(seen) > 1 else "mask says"
+    return f"there the {say} {', '.join(map(str, seen))}"
 
 
 @combine.mistake(
@@ -372,6 +380,7 @@ def _(rng):
     yield Probe(
         ragged(rng, 4, 4, pad_id=pad_id), pad_id, why="as many sequences as tokens"
     )
+    yield Probe(ragged(rng, 4, 4, pad_id=0), 0, why="as many sequences as tokens")
     yield Probe(ragged(rng, 1, length, pad_id=0), 0, why="a sequence without padding")
 
 
@@ -447,7 +456,7 @@ decoder.mistake(
     real=False,
 )
 decoder.mistake(
-    "Every query sees itself and the future, and never the past.",
+    "The triangle is turned over: every query sees the future, not the past.",
     hint="Print row 0 of the causal part: True, False, False, ...",
     past=False,
 )

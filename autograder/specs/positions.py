@@ -21,18 +21,23 @@ def _(rng):
     yield Probe(10, 10, why="as many positions as columns")
     yield Probe(long, 6, base=base, why="another base")
     yield Probe(3, 4, base, why="another base")
+    yield Probe(3, 4, why="fewer positions than columns")
 
 
 @sinusoidal.law
 def first_row(table, seq_len, d_model, base=10000.0):
     expected = np.tile([0.0, 1.0], d_model // 2)
-    if table.shape == (seq_len, d_model) and not np.allclose(table[0], expected):
-        shown = ", ".join(f"{x:.3g}" for x in table[0, :4])
-        return (
-            f"Position 0 is {shown}, ...: at position 0 every angle is 0, so its sines "
-            "are 0 and its cosines 1."
-        )
-    return None
+    if table.shape != (seq_len, d_model):
+        return None
+    off = np.flatnonzero(~np.isclose(table[0], expected, atol=1e-3))
+    if not len(off):
+        return None
+    column = off[0]
+    return (
+        f"At position 0, column {column} is {table[0, column]:.4g}, not "
+        f"{expected[column]:g}: every angle is 0 there, so the sines are 0 and the "
+        "cosines 1."
+    )
 
 
 @sinusoidal.law
@@ -40,7 +45,7 @@ def squares_of_a_pair(table, seq_len, d_model, base=10000.0):
     if table.shape != (seq_len, d_model):
         return None
     squares = table[:, 0::2] ** 2 + table[:, 1::2] ** 2
-    off = np.argwhere(~np.isclose(squares, 1, atol=1e-5))
+    off = np.argwhere(~np.isclose(squares, 1, atol=1e-3))
     if not len(off):
         return None
     row, pair = off[0]
@@ -51,9 +56,24 @@ def squares_of_a_pair(table, seq_len, d_model, base=10000.0):
     )
 
 
+@sinusoidal.law
+def turn_of_a_pair(table, seq_len, d_model, base=10000.0):
+    angles = np.arctan2(table[1, 0::2], table[1, 1::2])
+    expected = base ** (-np.arange(0, d_model, 2) / d_model)
+    off = np.flatnonzero(~np.isclose(angles, expected, rtol=1e-3, atol=0))
+    if not len(off):
+        return None
+    pair = off[0]
+    return (
+        f"From position 0 to position 1, columns {2 * pair} and {2 * pair + 1} turn by "
+        f"an angle of {angles[pair]:.4g}; it should be 1 / base^({2 * pair} / "
+        f"{d_model}), which is {expected[pair]:.4g}."
+    )
+
+
 @sinusoidal.family
 def sinusoidal_family(
-    seq_len, d_model, base=10000.0, *, start=0, divisor=1.0, exponent=None, sign=-1,
+    seq_len, d_model, base=10000.0, *, start=0, turn=1.0, exponent=None, sign=-1,
     even=np.sin, odd=np.cos, halves=False,
 ):  # fmt: skip
     """Exponents are one per column; right is [0, 0, 2, 2, 4, 4, ...] / d_model."""
@@ -61,7 +81,7 @@ def sinusoidal_family(
     exponents = (columns - columns % 2) / d_model
     if exponent is not None:
         exponents = exponent(columns, d_model)
-    angles = (np.arange(seq_len)[:, None] + start) / divisor
+    angles = (np.arange(seq_len)[:, None] + start) * turn
     angles = angles * base ** (sign * exponents)
     table = np.where(columns % 2 == 0, even(angles), odd(angles))
     if halves:
@@ -143,6 +163,18 @@ sinusoidal.mistake(
 )
 
 
+sinusoidal.mistake(
+    "The angles are taken for degrees.",
+    hint="np.sin and np.cos want radians, and that is what the formula gives.",
+    turn=math.pi / 180,
+)
+sinusoidal.mistake(
+    "The angles are multiplied by 2 pi.",
+    hint="The formula has no pi: the fastest wave needs 2 pi positions for one turn.",
+    turn=2 * math.pi,
+)
+
+
 @sinusoidal.mistake(
     "All columns are the same: sin(base * position / D).",
     hint="Each pair of columns needs a frequency of its own, and half of the columns "
@@ -169,7 +201,7 @@ def divided_outside(seq_len, d_model, base=10000.0):
     hint="Then the same position has another vector in every sequence length.",
 )
 def relative_to_length(seq_len, d_model, base=10000.0):
-    return sinusoidal_family(seq_len, d_model, base, divisor=seq_len)
+    return sinusoidal_family(seq_len, d_model, base, turn=1 / seq_len)
 
 
 @sinusoidal.mistake(
@@ -232,6 +264,7 @@ def _(rng):
     yield Probe(0, 4, why="no shift at all")
     yield Probe(near + 2, 10, base=base, why="another base")
     yield Probe(far, 4, base, why="another base")
+    yield Probe(far, 4, why="a shift forward")
 
 
 @shift.law
@@ -334,6 +367,15 @@ def moved_identity(offset, d_model, base=10000.0):
 
 
 @shift.mistake(
+    "It moves columns, not positions: the identity with its diagonal moved.",
+    hint="A row of the table has D numbers, and all of them change when the position "
+    "does. Which matrix turns (sin a, cos a) into (sin(a + b), cos(a + b))?",
+)
+def moved_diagonal(offset, d_model, base=10000.0):
+    return np.eye(d_model, k=offset)
+
+
+@shift.mistake(
     "It is always the identity: nothing moves.",
     hint="How does the angle of a pair depend on the offset?",
 )
@@ -375,11 +417,12 @@ def _(rng):
         )
 
     length = int(rng.integers(4, 7))
-    yield Probe(*some(2, length, 11, 8, 12, float), why="fewer tokens than positions")
+    yield Probe(*some(2, length, 11, 8, 14, float), why="fewer tokens than positions")
     yield Probe(
         *some(3, length + 1, 9, 6, length + 9, float), why="fewer tokens than positions"
     )
-    yield Probe(*some(4, 4, 7, 10, 8, float), why="as many sequences as tokens")
+    for _ in range(2):
+        yield Probe(*some(4, 4, 7, 10, 16, float), why="as many sequences as tokens")
     yield Probe(
         *some(2, 5, 4, 6, 5, np.float32), why="exactly as many tokens as positions"
     )
@@ -411,9 +454,22 @@ def what_is_left(answer, tokens, table, positions):
     return None
 
 
+@inputs.law
+def one_token_only(answer, tokens, table, positions):
+    expected = inputs_family(tokens, table, positions)
+    if answer.shape != expected.shape:
+        return None
+    off = ~np.isclose(answer, expected, atol=1e-4).all(axis=-1)
+    wrong = np.unique(tokens[off])
+    if len(wrong) == 1 and off[tokens == wrong[0]].all() and not off.all():
+        return f"Only where the token is {wrong[0]} is the answer wrong."
+    return None
+
+
 @inputs.family
 def inputs_family(
-    tokens, table, positions, *, scale=math.sqrt, weight=lambda d: 1.0, first=0, rows=None,
+    tokens, table, positions, *, scale=math.sqrt, weight=lambda d: 1.0, first=0,
+    rows=None,
 ):  # fmt: skip
     seq_len, d_model = tokens.shape[1], table.shape[1]
     where = np.arange(first, first + seq_len) if rows is None else rows(tokens)
@@ -468,10 +524,24 @@ inputs.mistake(
     rows=lambda tokens: np.arange(len(tokens))[:, None],
 )
 inputs.mistake(
+    "The positions go on counting from one sequence of the batch to the next.",
+    hint="Every sequence starts at position 0.",
+    rows=lambda tokens: np.arange(tokens.size).reshape(tokens.shape),
+)
+inputs.mistake(
     "The row of `positions` is chosen by the id of the token.",
     hint="A position says where a token stands, not which token it is.",
     rows=lambda tokens: tokens,
 )
+
+
+@inputs.mistake(
+    "`positions` is not used: sinusoids are added in its place.",
+    hint="Which positions to add is the caller's choice: they may be learned ones.",
+)
+def own_sinusoids(tokens, table, positions):
+    waves = sinusoidal_family(tokens.shape[1], table.shape[1])
+    return inputs_family(tokens, table, waves)
 
 
 @inputs.mistake(
