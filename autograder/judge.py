@@ -40,8 +40,7 @@ class Verdict:
     seen: str | None = None
     first: tuple[str, ...] = ()  # exercises to mend before this one
     tried: tuple[str, ...] = ()
-    # for the picture
-    case: Case | None = field(default=None, repr=False, compare=False)
+    case: Case | None = field(default=None, repr=False)  # for the picture
 
     @property
     def points(self) -> int:
@@ -57,17 +56,17 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     """
     probes = probes * 2
 
-    def judged(helpers: list[str]) -> Verdict:
-        return judge_outcomes(exercise, probes, ask(exercise, probes, helpers))
-
-    own = judged([])
-    if own.verdict == "right" or not exercise.helpers:
-        return own
-    helped = judged(exercise.helpers)
+    own = ask(exercise, probes, [])
+    if not exercise.helpers or all(map(is_right, make_cases(exercise, probes, own))):
+        return judge_outcomes(exercise, probes, own)
+    right = ask(exercise, probes, exercise.helpers)
+    helped = judge_outcomes(exercise, probes, right)
     first = [
         name
         for name in exercise.helpers
-        if judged([other for other in exercise.helpers if other != name]) != helped
+        if not same_outcomes(
+            ask(exercise, probes, [h for h in exercise.helpers if h != name]), right
+        )
     ]
     if not first:  # whatever the helpers do, these are its own mistakes
         return helped
@@ -77,14 +76,30 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     return replace(helped, message=f"{helped.message} {note}", first=tuple(first))
 
 
+def same_outcomes(some: list[Outcome], others: list[Outcome]) -> bool:
+    """Whether two rounds of the same probes came out alike."""
+    return all(
+        equal(a.value, b.value)
+        if isinstance(a, Answer) and isinstance(b, Answer)
+        else a == b
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+def make_cases(
+    exercise: Exercise, probes: list[Probe], outcomes: list[Outcome]
+) -> list[Case]:
+    return [
+        Case(probe, expect(exercise, probe), outcome)
+        for probe, outcome in zip(probes, outcomes, strict=True)
+    ]
+
+
 def judge_outcomes(
     exercise: Exercise, probes: list[Probe], outcomes: list[Outcome]
 ) -> Verdict:
     """Compare answers with the solution's and explain the difference."""
-    cases = [
-        Case(probe, expect(exercise, probe), outcome)
-        for probe, outcome in zip(probes, outcomes, strict=True)
-    ]
+    cases = make_cases(exercise, probes, outcomes)
     verdict = Verdict(exercise.name, exercise.points, "", "")
     tried = tuple(dict.fromkeys(probe.why for probe in probes))
     wrong = [case for case in cases if not is_right(case)]
