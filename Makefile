@@ -41,12 +41,8 @@ $(NOTEBOOKS): $(INSTALLED) $(CODE) $(wildcard exercises/*.py examples/*.py examp
 	$(BIN)/python examples/build.py
 	@touch $@
 
-# The pages run this code: what they printed is good only while it is unchanged.
-_build/.jupyter_cache/.fresh: $(INSTALLED) $(CODE)
-	@rm -rf $(@D) && mkdir -p $(@D) && touch $@
-
 # A build that failed must not look finished the next time.
-$(SITE): $(NOTEBOOKS) $(PAGES) _build/.jupyter_cache/.fresh
+$(SITE): $(NOTEBOOKS) $(PAGES) $(CODE)
 	$(BIN)/jupyter-book build -W -n --keep-going . \
 	  || { rm -rf _build/html _build/.doctrees; exit 1; }
 	@touch $@

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import inspect
 import io
+import itertools
 import json
 import struct
 import traceback
@@ -64,7 +65,6 @@ def ask(
         function = getattr(adapters, adapter)
     args, kwargs = copy.deepcopy((args, kwargs))
     before = copy.deepcopy((args, kwargs))
-    stir_memory()
     try:
         names = list(inspect.signature(function).bind(*args, **kwargs).arguments)
     except TypeError as error:
@@ -76,19 +76,30 @@ def ask(
     except (Exception, SystemExit) as error:
         return raised(error)
     changed = [
-        names[i] if i < len(names) else f"argument {i + 1}"
+        names[min(i, len(names) - 1)] if names else f"argument {i + 1}"  # *args
         for i, (old, new) in enumerate(zip(before[0], args, strict=True))
         if not same(old, new)
     ]
     changed += [key for key in kwargs if not same(before[1][key], kwargs[key])]
-    return Answer(value, tuple(changed))
+    stir_memory(value)
+    return Answer(value, tuple(dict.fromkeys(changed)))
 
 
-def stir_memory() -> None:
-    """Leave nonsense in freed memory, where np.empty may find a right answer."""
-    sizes = [*range(8, 1032, 8), *range(1032, 4096, 64)]
-    freed = [np.full(size, 0xA5, np.uint8) for size in sizes]
-    del freed
+# What freed memory is filled with after one call and after the next: as floats these
+# are huge, and 0.
+NONSENSE = itertools.cycle((0x7F, 0x00))
+
+
+def stir_memory(answer: Any) -> None:
+    """Fill freed memory of an answer's size, so that np.empty finds no answer in it.
+
+    NumPy keeps up to seven small blocks of each size for arrays to come.
+    """
+    if isinstance(answer, np.ndarray):
+        nonsense = next(NONSENSE)
+        blocks = [np.empty(answer.nbytes, np.uint8) for _ in range(8)]
+        for block in blocks:
+            block.fill(nonsense)
 
 
 @contextlib.contextmanager
@@ -127,7 +138,9 @@ def raised(error: BaseException) -> Raised:
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith("<") or "ipykernel" in frame.filename:
             line = frame.line or ""
-    return Raised(type(error).__name__, str(error)[:MAX_TEXT], line[:MAX_TEXT])
+    return Raised(
+        type(error).__name__, str(error).strip().rstrip(".")[:MAX_TEXT], line[:MAX_TEXT]
+    )
 
 
 def tame(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from autograder import laws
 from autograder.answers import Answer, Outcome, Raised
-from autograder.compare import equal, fits_kind
+from autograder.compare import equal, fits_kind, number_kind
 from autograder.exercise import Exercise, Probe
 from autograder.relations import Candidate, Case, candidates, pairs
 
@@ -54,8 +54,7 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     right ones in their place: nobody loses points twice for one mistake. Every probe
     is asked twice: the same call has to give the same answer.
     """
-    probes = probes * 2
-
+    probes = probes + probes[::-1]
     own = ask(exercise, probes, [])
     if not exercise.helpers or all(map(is_right, make_cases(exercise, probes, own))):
         return judge_outcomes(exercise, probes, own)
@@ -70,10 +69,16 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     ]
     if not first:  # whatever the helpers do, these are its own mistakes
         return helped
-    names = " and ".join(f"`{name}`" for name in first)
+    names = listed(first)
     those = "that" if len(first) == 1 else "those"
     note = f"It was judged with a right {names} in place of yours: mend {those} first."
     return replace(helped, message=f"{helped.message} {note}", first=tuple(first))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: `a`, `b` and `c`."""
+    *some, last = [f"`{name}`" for name in names]
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def same_outcomes(some: list[Outcome], others: list[Outcome]) -> bool:
@@ -114,7 +119,7 @@ def judge_outcomes(
             verdict, verdict="unsolved", message="Not solved yet: write its body."
         )
     for first, again in itertools.combinations(cases, 2):
-        if first.probe is again.probe and is_right(first) != is_right(again):
+        if first.probe is again.probe and not same_answers(first, again):
             return tell_unsteady(exercise, verdict, first)
     answered = [case for case in wrong if isinstance(case.outcome, Answer)]
     if not answered:
@@ -138,6 +143,14 @@ def right_helpers(
     """The solutions of the earlier exercises of these names."""
     module = inspect.getmodule(exercise.solution)
     return {name: getattr(module, name) for name in names}
+
+
+def same_answers(first: Case, again: Case) -> bool:
+    """Whether the same call came out alike twice."""
+    a, b = first.outcome, again.outcome
+    if isinstance(a, Answer) and isinstance(b, Answer):
+        return equal(a.value, b.value)
+    return isinstance(a, Raised) == isinstance(b, Raised)
 
 
 def is_right(case: Case) -> bool:
@@ -242,8 +255,9 @@ def tell_mistake(
     case = answered[0]
     assert isinstance(case.outcome, Answer)
     changed = case.outcome.changed
-    names = " and ".join(f"`{name}`" for name in changed)
-    meddling = f"Your function changes {names}, which belongs to its caller."
+    names = listed(changed) if changed else ""
+    belong = "belongs" if len(changed) == 1 else "belong"
+    meddling = f"Your function changes {names}, which {belong} to its caller."
     crash = crash_note(cases)
     if changed and all(
         equal(c.answer, c.expected) and fits_kind(c.answer, c.expected)
@@ -299,7 +313,9 @@ def crash_note(cases: list[Case]) -> str:
 def name_mistake(exercise: Exercise, cases: list[Case], case: Case) -> Candidate | None:
     """The first candidate that equals the answer on every probe."""
     asked = [c for c in cases if isinstance(c.outcome, Answer)]
-    ordered = [laws.as_expected_kind(c) for c in [case, *asked]]
+    ordered = laws.as_expected_kinds([case, *asked])
+    if number_kind(ordered[0].answer) is None or not np.size(ordered[0].answer):
+        return None
     for candidate in candidates(exercise, ordered[0]):
         if candidate.holds(ordered):
             return candidate

@@ -23,11 +23,12 @@ ADVICE = (
      "function forget to return?"),
     ("ValueError", r"could not (be )?broadcast",
      "NumPy lines shapes up from the right; lengths must be equal or 1. Print both "
-     "shapes: does one of the two need a new axis, like x[:, None]?"),
+     "shapes: does one need a new axis, like x[:, None], or is one too long?"),
     ("ValueError", r"truth value of an array",
      "Arrays are combined with &, | and ~, not with and, or and not."),
     ("NameError", r"name '(\w+)' is not defined",
-     "A function should use its own parameters, not names from another cell."),
+     "Is it spelled as where it is defined? What a function works on comes in by its "
+     "parameters."),
     ("UnboundLocalError", "", "On this path through your function the variable was "
      "never given a value: look at the branch of the if that was not taken."),
     ("IndexError", r"out of bounds", "Print the shape of what you index, and the "
@@ -64,7 +65,7 @@ def observe_kind(exercise: Exercise, case: Case) -> str | None:
         return None
     got, wanted = kind_of(answer), kind_of(expected)
     if isinstance(answer, Opaque):
-        return f"Your function gives back something of type {got}, not {a(wanted)}."
+        return f"Your function gives back {a(got)}; asked for is {a(wanted)}."
     if number_kind(expected) == "bool" and number_kind(answer) in ("int", "float"):
         values = np.unique(np.asarray(answer)[~np.isnan(answer)])
         shown = " and ".join(f"{v:g}" for v in values[:2])
@@ -85,7 +86,7 @@ def observe_shape(exercise: Exercise, case: Case) -> str | None:
     got, wanted = np.shape(case.answer), np.shape(case.expected)
     if got == wanted:
         return None
-    return f"Its shape is {got}; asked for is {wanted}."
+    return f"The shape of your answer is {got}; asked for is {wanted}."
 
 
 def observe_nan(exercise: Exercise, case: Case) -> str | None:
@@ -96,7 +97,8 @@ def observe_nan(exercise: Exercise, case: Case) -> str | None:
     if not bad.any():
         return None
     index = tuple(int(i) for i in np.argwhere(bad)[0])
-    return f"NaN at {place(exercise, index) or index}, {bad.sum()} in all."
+    many = f"{bad.sum()} numbers are" if bad.sum() > 1 else "One number is"
+    return f"{many} NaN, the first at {place(exercise, index) or index}."
 
 
 def first_difference(case: Case) -> tuple[int, ...] | None:
@@ -123,14 +125,25 @@ def observe_difference(exercise: Exercise, case: Case) -> str | None:
     if number_kind(case.expected) == "bool":
         return f"At {where} the mask is {got}, not {wanted}{reason}."
     wrong = ~close(case.answer, case.expected)
-    apart = np.nanmax(np.abs(np.asarray(case.answer) - np.asarray(case.expected)))
-    text = (
+    return (
         f"At {where} your function gives {got:.6g}, not {wanted:.6g}{reason}; "
-        f"{wrong.sum()} of {wrong.size} numbers are off"
+        f"{wrong.sum()} of {wrong.size} numbers are off."
     )
-    if 0 < apart < 1e-2:
-        return f"{text}, by {apart:.1e} at most: close, but not equal."
-    return f"{text}."
+
+
+def observe_closeness(exercise: Exercise, case: Case) -> str | None:
+    """Nearly right: what is true of right answers only nearly is no news."""
+    index = first_difference(case)
+    if index is None or number_kind(case.expected) != "float":
+        return None
+    apart = np.max(np.abs(np.asarray(case.answer) - np.asarray(case.expected)))
+    if not apart < 1e-2:
+        return None
+    where = place(exercise, index) or f"index {index}"
+    return (
+        f"The numbers are off by {apart:.1e} at most, the first at {where}: close, but "
+        "not equal."
+    )
 
 
 def observe_value(exercise: Exercise, case: Case) -> str | None:
@@ -148,7 +161,7 @@ def observe_unfilled(exercise: Exercise, case: Case) -> str | None:
         others = tuple(i for i in range(answer.ndim) if i != axis)
         empty = ~answer.any(axis=others) & expected.any(axis=others)
         if names[axis] and empty.any() and not empty.all():
-            return f"All of {names[axis]} {np.argmax(empty)} is 0: was it ever filled?"
+            return f"Every number of {names[axis]} {np.argmax(empty)} is 0."
     return None
 
 
@@ -168,6 +181,7 @@ OBSERVATIONS = (
     observe_kind,
     observe_shape,
     observe_nan,
+    observe_closeness,
     observe_unfilled,
     observe_laws,
     observe_difference,
@@ -184,24 +198,30 @@ def observe(exercise: Exercise, case: Case) -> str:
     raise AssertionError("a wrong answer shows nothing")
 
 
-def as_expected_kind(case: Case) -> Case:
+def as_expected_kinds(cases: list[Case]) -> list[Case]:
     """Read numbers as the mask they were meant to be, and lists as arrays.
 
     What is wrong with the kind has been said by then; this finds out whether
     something else is wrong as well.
     """
+    additive = any(
+        number_kind(case.answer) == "float" and np.any(np.asarray(case.answer) < -1)
+        for case in cases
+    )
+    return [as_expected_kind(case, additive) for case in cases]
+
+
+def as_expected_kind(case: Case, additive: bool) -> Case:
     answer, expected = case.answer, case.expected
     if fits_kind(answer, expected) or not isinstance(expected, np.ndarray):
         return case
     try:
         array = np.asarray(answer)
-        if array.dtype.kind not in "biuf":
-            return case
-    except ValueError:
+    except ValueError:  # lists of several lengths
+        return case
+    if array.dtype.kind not in "biuf":
         return case
     if expected.dtype.kind == "b" and array.dtype.kind != "b":
-        large = np.unique(array[np.abs(array) > 1])
-        additive = len(large) > 0 and large.max() < 0
         array = array == 0 if additive else array != 0
     elif expected.dtype.kind == "f" or np.all(array == np.trunc(array)):
         array = array.astype(expected.dtype)

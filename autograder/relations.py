@@ -71,16 +71,18 @@ class Candidate:
 def candidates(exercise: Exercise, case: Case) -> Iterator[Candidate]:
     """All single explanations, the most telling first; `case` is a wrong one."""
     yield from constants(case)
-    declared = list(known(exercise))
-    yield from declared
+    yield from known(exercise)
     yield from numbers(exercise, case)
-    transforms = list(output_transforms(exercise, case))
-    yield from transforms
+    yield from whole_transforms(exercise, case)
+    yield from axis_transforms(exercise, case)
     yield from input_transforms(exercise, case)
 
 
 def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
-    """Two mistakes at once: two known ones, or a known one and a transform."""
+    """Two mistakes at once: two known ones, or a known one and a transform.
+
+    Moves along an axis are left out: with another mistake they explain too much.
+    """
 
     def both() -> Iterator[Candidate]:
         declared = list(known(exercise))
@@ -90,7 +92,7 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                 yield Candidate(
                     f"{first.sentence} And: {lower(second.sentence)}",
                     _with_knobs(exercise, knobs[0] | knobs[1]),
-                    hint=f"{first.hint} {second.hint}",
+                    hint=first.hint,
                     two=True,
                 )
         for mistake in exercise.mistakes:
@@ -102,7 +104,7 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                     two=True,
                 )
         singles = declared + list(input_transforms(exercise, case))
-        transforms = list(output_transforms(exercise, case))
+        transforms = list(whole_transforms(exercise, case))
         for single in singles:
             make = remembered(single.make)
             for transform in transforms:
@@ -239,88 +241,116 @@ def named_numbers(
             yield text, lambda case, value=value: value
 
 
-def output_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
-    """The right answer, moved, turned, cut or changed as a whole."""
+def transform(
+    sentence: str, change: Callable[[np.ndarray], Any], hint: str = ""
+) -> Candidate:
+    """A candidate that changes the right answer."""
+    return Candidate(sentence, lambda case: change(np.asarray(case.expected)), hint)
+
+
+def words_for_axes(exercise: Exercise, array: np.ndarray) -> list[str]:
+    names = exercise.axes_of(array.ndim)
+    return [name or f"axis {i}" for i, name in enumerate(names)]
+
+
+def whole_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
+    """The right answer with other values, another order of axes, another shape."""
     expected = np.asarray(case.expected)
     if expected.dtype.kind not in "biuf":
         return
-
-    def candidate(
-        sentence: str, change: Callable[[np.ndarray], Any], hint: str = ""
-    ) -> Candidate:
-        return Candidate(sentence, lambda case: change(np.asarray(case.expected)), hint)
-
     if expected.dtype.kind == "b":
-        yield candidate(
+        yield transform(
             "The mask is inverted: True and False have changed places.",
             np.logical_not,
             "True means that the query may attend to the key.",
         )
     else:
-        yield candidate("The sign is wrong everywhere.", np.negative)
-        yield candidate("Every number has lost its sign.", np.abs)
-        yield candidate("Every number is squared.", np.square)
-        yield candidate("The numbers have lost what stands behind the point.", np.trunc)
+        yield transform("The sign is wrong everywhere.", np.negative)
+        yield transform("Every number has lost its sign.", np.abs)
+        yield transform("Every number is squared.", np.square)
+        yield transform("The numbers have lost what stands behind the point.", np.trunc)
         for digits in range(7):
-            yield candidate(
+            yield transform(
                 f"The numbers are rounded to {digits} decimals.",
                 lambda e, digits=digits: np.round(e, digits),
                 "Round only what you print.",
             )
-    names = exercise.axes_of(expected.ndim)
-    words = [name or f"axis {i}" for i, name in enumerate(names)]
+    words = words_for_axes(exercise, expected)
     for order in itertools.permutations(range(expected.ndim)):
         moved = [i for i, j in enumerate(order) if i != j]
         if len(moved) == 2:
             a, b = words[moved[0]], words[moved[1]]
-            yield candidate(
+            yield transform(
                 f"The answer is transposed: {a} and {b} have changed places.",
                 lambda e, order=order: e.transpose(order),
                 "Which axis comes first?",
             )
         elif moved:
-            yield candidate(
+            yield transform(
                 "The axes are in another order: "
                 + ", ".join(words[i] for i in order)
                 + ".",
                 lambda e, order=order: e.transpose(order),
                 "Which axis comes first?",
             )
-    for axis, word in enumerate(words):
+    yield Candidate(
+        "The values are right, but in another shape.",
+        lambda case: np.reshape(case.expected, np.shape(case.answer)),
+        "Compare the shape of your answer with the one that the task names.",
+    )
+    yield Candidate(
+        "The values are right, but copied along axes that should have length 1, or "
+        "that should not be there.",
+        lambda case: np.broadcast_to(case.expected, np.shape(case.answer)),
+        "Broadcasting repeats an axis of length 1 when it is needed, without copies.",
+    )
+    if expected.dtype.kind == "f":
+        yield transform(
+            "Every number is about right, but only to half precision.",
+            lambda e: e.astype(np.float16),
+        )
+
+
+def axis_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
+    """The right answer with its rows or columns moved, repeated or missing."""
+    expected = np.asarray(case.expected)
+    if expected.dtype.kind not in "biuf":
+        return
+    for axis, word in enumerate(words_for_axes(exercise, expected)):
         if expected.shape[axis] < 2:
             continue
-        yield candidate(
+        yield transform(
             f"The {word} axis runs backwards.",
             lambda e, axis=axis: np.flip(e, axis),
         )
         for step, direction in ((1, "late"), (-1, "early")):
-            yield candidate(
+            yield transform(
                 f"Everything comes one {word} too {direction}.",
                 lambda e, step=step, axis=axis: shifted(e, step, axis, e.dtype.type(0)),
             )
-            yield candidate(
+            yield transform(
                 f"Everything comes one {word} too {direction}, and what falls out at "
                 "one end comes in at the other.",
                 lambda e, step=step, axis=axis: np.roll(e, step, axis),
             )
-        yield candidate(
+        yield transform(
             f"Every {word} has the values of {word} 0.",
             lambda e, axis=axis: np.repeat(np.take(e, [0], axis), e.shape[axis], axis),
             f"What should differ from one {word} to the next?",
         )
-        yield candidate(
+        yield transform(
             f"Only {word} 0 is there.", lambda e, axis=axis: np.take(e, [0], axis)
         )
-        yield candidate(
+        yield transform(
             f"The last {word} is missing.",
             lambda e, axis=axis: np.delete(e, -1, axis),
         )
-        yield candidate(
+        yield transform(
             f"The first {word} is missing.",
             lambda e, axis=axis: np.delete(e, 0, axis),
         )
         if expected.shape[axis] % 2 == 0:
-            yield candidate(
+            yield transform(
                 f"The {word}s are in another order: all even ones first, then all odd "
                 "ones.",
                 lambda e, axis=axis: np.concatenate(
@@ -329,7 +359,7 @@ def output_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                 ),
                 "Are the two halves interleaved, or one behind the other?",
             )  # fmt: skip
-            yield candidate(
+            yield transform(
                 f"The {word}s are in another order: the first half and the second "
                 "half are interleaved.",
                 lambda e, axis=axis: np.stack(np.split(e, 2, axis), axis + 1).reshape(
@@ -337,38 +367,22 @@ def output_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                 ),
                 "Are the two halves interleaved, or one behind the other?",
             )
-            yield candidate(
+            yield transform(
                 f"The pairs of {word}s come in the opposite order.",
                 lambda e, axis=axis: np.take(
                     e, np.arange(e.shape[axis])[::-1] ^ 1, axis
                 ),
                 "Which pair should be the first?",
             )
-            yield candidate(
+            yield transform(
                 f"Even and odd {word}s have changed places.",
                 lambda e, axis=axis: np.take(e, np.arange(e.shape[axis]) ^ 1, axis),
                 "Which of the two comes first?",
             )
-            yield candidate(
+            yield transform(
                 f"The first and the second half of the {word}s have changed places.",
                 lambda e, axis=axis: np.roll(e, e.shape[axis] // 2, axis),
             )
-    yield Candidate(
-        "The numbers are right, but in another shape.",
-        lambda case: np.reshape(case.expected, np.shape(case.answer)),
-        "Compare the shape of your answer with the one that the task names.",
-    )
-    yield Candidate(
-        "The numbers are right, but copied along axes that should have length 1, or "
-        "that should not be there.",
-        lambda case: np.broadcast_to(case.expected, np.shape(case.answer)),
-        "Broadcasting repeats an axis of length 1 when it is needed, without copies.",
-    )
-    if expected.dtype.kind == "f":
-        yield candidate(
-            "Every number is about right, but only to half precision.",
-            lambda e: e.astype(np.float16),
-        )
 
 
 def shifted(values: np.ndarray, step: int, axis: int, fill: Any) -> np.ndarray:
@@ -410,9 +424,9 @@ def input_transforms(
         if isinstance(value, int) and not isinstance(value, bool):
             for step in (1, -1):
                 yield candidate(
-                    f"The answer is right for `{name}` {step:+d}.",
+                    f"The answer is right for `{name}` {'+' if step > 0 else '-'} 1.",
                     lambda a, name=name, step=step: {name: a[name] + step},
-                    "Does the range end one too early or too late?",
+                    "Is something counted one too far, or not far enough?",
                 )
             yield candidate(
                 f"The answer is right for minus `{name}`.",
@@ -441,7 +455,9 @@ def input_transforms(
         ):
             yield Candidate(
                 f"Of `{name}`, {words}.",
-                lambda case, part=part: function(*case.probe.args[part]),
+                lambda case, part=part: function(
+                    *(case.probe.args[part] or case.probe.args)
+                ),
                 f"What happens to the rest of `{name}`?",
             )
     for a, b in itertools.combinations(flat, 2):

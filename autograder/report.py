@@ -5,6 +5,7 @@ import json
 import os
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,7 +112,9 @@ def chapter_link(name: str) -> str:
     number, _, stem = exercise.assignment.partition("_")
     text = f"Chapter {int(number)}, {stem.replace('_', ' ')}: {name}"
     page = ROOT / "_build" / "html" / "book" / f"{exercise.assignment}.html"
-    if not page.exists():
+    if Path.cwd() == ROOT / "book":  # a page of the book is being built
+        page = ROOT / "book" / page.name
+    elif not page.exists():
         return escape(f"Read on: {text}")
     target = f"{os.path.relpath(page)}#{name}".replace(os.sep, "/")
     return f'Read on: <a href="{html.escape(target)}">{escape(text)}</a>'

@@ -5,7 +5,8 @@
 # calls `check`: run it as often as you like. It shows what is right and, if something is
 # wrong, which mistake it is and where it shows.
 #
-# Arrays are NumPy arrays. A function never changes the arrays that it is given.
+# Arrays are NumPy arrays. A function never changes the arrays that it is given. What a task
+# lists under "Raises" is good practice and is not checked.
 
 # %% [markdown]
 # ## The table

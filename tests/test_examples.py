@@ -44,7 +44,7 @@ def test_the_unsolved_notebook_earns_nothing():
         (
             "04_no_new_axis",
             "sinusoidal_positions",
-            "does one of the two need a new axis",
+            "does one need a new axis",
         ),
         ("04_own_frequencies", "sinusoidal_positions", "have different frequencies"),
         ("04_unsqueeze", "sinusoidal_positions", "a method of PyTorch's tensors"),

@@ -391,7 +391,8 @@ def _(index, tokens, pad_id):
         return "that key is in the query's future"
     token = tokens[row, key]
     if token == pad_id:
-        return "that key is padding"
+        own = ", and so is the query" if tokens[row, query] == pad_id else ""
+        return f"that key is padding{own}"
     where = "the query itself" if key == query else "in the query's past"
     return f"that key is {where}, and no padding"
 

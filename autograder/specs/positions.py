@@ -90,8 +90,8 @@ def sinusoidal_family(
 
 
 sinusoidal.mistake(
-    "The exponent is doubled: 4i / D where 2i / D belongs, so the waves slow down "
-    "twice too fast.",
+    "The exponent is doubled: 4i / D where 2i / D belongs, so the waves slow "
+    "down twice as fast as they should.",
     hint="If your i runs 0, 2, 4, ..., it already is 2i.",
     seen="YutaroOgawa/pytorch_advanced#79",
     exponent=lambda j, d: 2 * (j - j % 2) / d,
@@ -205,7 +205,7 @@ def relative_to_length(seq_len, d_model, base=10000.0):
 
 
 @sinusoidal.mistake(
-    "The frequencies fall by a factor of e from column to column, whatever the base.",
+    "The frequencies fall by a factor of e^2 from pair to pair, whatever the base.",
     hint="a / b // 2 divides first and then rounds down: use brackets.",
     seen="zju3dv/LoFTR#41",
 )
@@ -444,13 +444,16 @@ def what_is_left(answer, tokens, table, positions):
             f"should be the square root of D = {d_model}, which is {root:.4g} times."
         )
     added = answer - table[tokens] * root
-    for row in range(seq_len):
+    for index in np.ndindex(tokens.shape):
         rows = [
             k for k, position in enumerate(positions)
-            if np.allclose(added[0, row], position, atol=1e-4)
+            if np.allclose(added[index], position, atol=1e-4)
         ]  # fmt: skip
-        if rows and rows[0] != row:
-            return f"Position {row} of batch row 0 got row {rows[0]} of `positions`."
+        if rows and rows[0] != index[1]:
+            return (
+                f"Position {index[1]} of batch row {index[0]} got row {rows[0]} of "
+                "`positions`."
+            )
     return None
 
 

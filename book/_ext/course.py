@@ -36,7 +36,7 @@ BOX = """\
 
 {docstring}
 
-{points} points. Write it in
+{points}. Write it in
 {{download}}`{assignment}.ipynb <{notebook}>` and run `check({name})`.
 
 :::{{dropdown}} A solution
@@ -70,7 +70,7 @@ class ExerciseBox(SphinxDirective):
         text = BOX.format(
             name=name,
             stem=exercise.stem,
-            points=exercise.points,
+            points="1 point" if exercise.points == 1 else f"{exercise.points} points",
             assignment=exercise.assignment,
             notebook=f"/exercises/release/{exercise.assignment}/{exercise.assignment}.ipynb",
             header=inspect.getsource(exercise.solution).partition('"""')[0].rstrip(),
@@ -89,20 +89,20 @@ def as_myst(docstring: str) -> str:
         if not section:
             blocks.append(body)
         elif section[1] == "Shapes":
-            blocks.append("\n".join(["| name | shape |", "|---|---|", *shape_rows(body)]))
+            blocks.append(shape_table(body))
         else:
             blocks.append(f"*{section[1]}:* {body}")
     return "\n\n".join(blocks)
 
 
-def shape_rows(body: str) -> list[str]:
+def shape_table(body: str) -> str:
     """Make a table of the lines `name: (B, S), int`."""
-    rows = []
+    rows = ["| name | shape |", "|---|---|"]
     for entry in re.split(r"\n(?=\S)", body):
         name, _, what = " ".join(entry.split()).partition(": ")
         shape = re.sub(r"^\([^)]*\)", r"`\g<0>`", what)
         rows.append(f"| `{name}` | {shape} |")
-    return rows
+    return "\n".join(rows)
 
 
 class KnownMistakes(SphinxDirective):
@@ -138,12 +138,12 @@ def known(exercise: Exercise, mistake: Mistake) -> str:
 
 
 def cache_by_content(app: Sphinx, config: Config) -> None:
-    """Run the pages' cells again when solutions/ or autograder/ has changed.
+    """Make every page anew, and run its cells, when the code behind it has changed.
 
-    The cache of outputs alone looks only at the cells.
+    On its own the cache of outputs looks only at the cells.
     """
     digest = hashlib.sha256()
-    for folder in ("solutions", "autograder"):
+    for folder in ("solutions", "autograder", "book/_ext"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     cache = app.outdir.parent / ".jupyter_cache" / digest.hexdigest()[:16]
