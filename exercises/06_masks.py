@@ -6,7 +6,8 @@
 # which mistake it is and where it shows.
 #
 # Every mask is a NumPy array of bool: `True` where a query (row) may attend to a key
-# (column). A function never changes the arrays that it is given.
+# (column). A function never changes the arrays that it is given. What a task lists under
+# "Raises" is good practice and is not checked.
 
 # %% [markdown]
 # ## The past, not the future
