@@ -190,16 +190,17 @@ def grid(
         colour = BLUE if number >= 0 else ORANGE
         if np.isnan(number):
             colour = RED
-        paint = (
-            f'fill="none" stroke="{colour}" stroke-width="2" '
-            f'stroke-opacity="{strength:.2f}"'
-            if outline
-            else f'fill="{colour}" fill-opacity="{strength:.2f}" stroke="#999999" '
-            'stroke-width=".5"'
-        )
+        size = f'x="{x}" y="{y}" width="{CELL - 2}" height="{CELL - 2}"'
+        fill = "none" if outline else colour
         parts.append(
-            f'<rect x="{x}" y="{y}" width="{CELL - 2}" height="{CELL - 2}" {paint}/>'
+            f'<rect {size} fill="{fill}" fill-opacity="{strength:.2f}" '
+            'stroke="#999999" stroke-width=".5"/>'
         )
+        if outline:
+            parts.append(
+                f'<rect {size} fill="none" stroke="{colour}" stroke-width="2" '
+                f'stroke-opacity="{strength:.2f}"/>'
+            )
         if wrong is not None and wrong[row, column]:
             end_x, end_y = x + CELL - 2, y + CELL - 2
             parts.append(
