@@ -56,8 +56,8 @@ work: $(NOTEBOOKS)
 lab: work
 	$(BIN)/jupyter lab work
 
-test: $(NOTEBOOKS)
-	$(BIN)/python -m pytest -n auto
+test: $(NOTEBOOKS) $(SITE)
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 mutants: $(INSTALLED)
 	$(BIN)/python tests/mutants.py

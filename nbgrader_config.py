@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from autograder.gradebook import autograde_preprocessors
+from nbgrader.converters import Autograde
+
+from autograder.gradebook import with_ours
 
 c = get_config()  # noqa: F821  (nbgrader defines it)
 
 c.CourseDirectory.root = str(Path.cwd() / "exercises")
 c.CourseDirectory.course_id = "what-the-decoder-sees"
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
-c.Autograde.autograde_preprocessors = autograde_preprocessors()
-# A check that somebody deleted is put back, so that it can be graded.
-c.OverwriteCells.add_missing_cells = True
+for phase in ("sanitize_preprocessors", "autograde_preprocessors"):
+    c.Autograde[phase] = with_ours(getattr(Autograde, phase).default())

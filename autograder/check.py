@@ -32,6 +32,9 @@ def check(function: Callable[..., Any]) -> "Card | None":
     from autograder import live, report
 
     card = report.Card(live.verdict_on(function))
-    if "NBGRADER_EXECUTION" in os.environ and card.verdict.verdict != "right":
+    if "NBGRADER_EXECUTION" not in os.environ:
+        return card
+    if card.verdict.verdict != "right":
         raise CheckFailed(repr(card))
-    return card
+    print(card)  # nbgrader would read a value as points
+    return None

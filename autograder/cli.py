@@ -18,7 +18,8 @@ from autograder.notebooks import (
     update,
     write,
 )
-from autograder.runner.coordinator import Limits, Submission, grade
+from autograder.runner.coordinator import Submission, grade
+from autograder.runner.process import Limits
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -149,7 +150,7 @@ def run_progress(options: argparse.Namespace) -> int:
         solved, everything = solved + sum(right), everything + len(right)
         stem = str(submission.assignment).partition("_")[2]
         print(f"Chapter {chapter_of(stem)}, {stem.replace('_', ' ')}: "
-              f"{bar(sum(right), len(right))} {submission.message}")  # fmt: skip
+              f"{bar(sum(right), len(right))} {submission.message}".rstrip())  # fmt: skip
         for verdict in submission.verdicts:
             state = {"right": "solved", "unsolved": "to do"}.get(
                 verdict.verdict, "not yet"

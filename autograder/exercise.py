@@ -1,7 +1,9 @@
 """What an exercise is: a solution, what is tried on it, and the mistakes known."""
 
+import ast
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -119,13 +121,8 @@ class Exercise:
     @cached_property
     def helpers(self) -> list[str]:
         """Functions of the same module that the solution calls: earlier exercises."""
-        names = inspect.getmodule(self.solution).__dict__
-        return [
-            name
-            for name in self.solution.__code__.co_names
-            if inspect.isfunction(names.get(name))
-            and names[name].__module__ == self.solution.__module__
-        ]
+        calls = used_by(self.solution)
+        return [f.__name__ for f in calls if f.__module__ == self.solution.__module__]
 
     def arguments(self, probe: Probe) -> dict[str, Any]:
         """Name -> value, as the solution's signature binds them."""
@@ -153,3 +150,21 @@ class Exercise:
     @property
     def docstring(self) -> str:
         return self.solution.__doc__ or ""
+
+
+def used_by(function: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """The functions of `solutions` that one of them names in its body."""
+    known = vars(sys.modules[function.__module__])
+    names = {
+        node.id: None
+        for node in ast.walk(ast.parse(inspect.getsource(function)))
+        if isinstance(node, ast.Name)
+    }
+    used = [known.get(name) for name in names]
+    return [
+        f
+        for f in used
+        if inspect.isfunction(f)
+        and f.__module__.startswith("solutions.")
+        and f is not function
+    ]

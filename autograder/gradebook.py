@@ -24,12 +24,8 @@ from traitlets import Float, Integer, Unicode
 from autograder import report, specs
 from autograder.judge import Verdict
 from autograder.notebooks import grade_id_of, understand
-from autograder.runner.coordinator import (
-    Limits,
-    Submission,
-    grade_notebook,
-    seed_of,
-)
+from autograder.runner.coordinator import Submission, grade_notebook, seed_of
+from autograder.runner.process import Limits
 
 
 def with_ours(preprocessors: list[Any]) -> list[Any]:
@@ -65,6 +61,8 @@ class RestoreMarks(NbGraderPreprocessor):
         for grade_id, original in known.items():
             if utils.is_grade(original) or utils.is_task(original):
                 self.log.warning("Cell %s is gone: it is put back", grade_id)
+                if utils.is_solution(original):  # graded by hand, so somebody looks
+                    original.source = "# This cell was gone: is its answer elsewhere?"
                 nb.cells.append(original)
         return nb, resources
 
@@ -128,7 +126,8 @@ class JudgeNotebook(Execute):
         resources["verdicts"] = verdicts
         rest = [cell for cell in nb.cells if exercise_checked_in(cell) not in verdicts]
         if any(utils.is_grade(cell) or utils.is_task(cell) for cell in rest):
-            super().preprocess(NotebookNode(nb | {"cells": rest}), resources, km)
+            with utils.setenv(AUTOGRADER_SECRET=""):
+                super().preprocess(NotebookNode(nb | {"cells": rest}), resources, km)
         for name in checks.keys() & verdicts.keys():
             points = checks[name].metadata["nbgrader"]["points"]
             checks[name].outputs = [shown(verdicts[name], points)]

@@ -29,7 +29,6 @@ def load(path: Path) -> dict[str, Any]:
     """Read a notebook file as it is."""
     try:
         text = path.read_text("utf-8-sig")
-        content = json.loads(text)
     except FileNotFoundError:
         raise UnreadableNotebook(
             f"There is no file {path}: look at its name and folder."
@@ -43,15 +42,19 @@ def load(path: Path) -> dict[str, Any]:
             "It is not text in UTF-8, so it is no notebook as Jupyter saves it: take "
             "the .ipynb file itself."
         ) from None
+    if not text.strip():
+        raise UnreadableNotebook(
+            "It is an empty file: save the notebook in Jupyter again."
+        )
+    try:
+        content = json.loads(text)
     except RecursionError:
         raise UnreadableNotebook(
             "It is JSON but no notebook: it is nested too deeply."
         ) from None
     except ValueError as error:
         raise UnreadableNotebook(
-            "It is an empty file: save the notebook in Jupyter again."
-            if not text.strip()
-            else f"It is not JSON ({error}), so it is cut off or was changed outside "
+            f"It is not JSON ({error}), so it is cut off or was changed outside "
             "Jupyter: take a whole copy of it."
         ) from None
     if isinstance(content, dict) and "worksheets" in content:
@@ -131,6 +134,7 @@ def understand(content: dict[str, Any]) -> Notebook:
 # A learner's copy of an exercise
 
 DOCSTRING = re.compile(r'"""[\s\S]*?"""')
+MARKS = ("nbgrader", "released", "deletable", "editable")  # metadata of released cells
 
 
 def mark_released(release: dict[str, Any]) -> dict[str, Any]:
@@ -225,26 +229,25 @@ def merged_cell(
         return new
     if source == source_of(cell):
         new = new | {k: cell[k] for k in ("outputs", "execution_count") if k in cell}
-    metadata = cell.get("metadata", {}) | new["metadata"]
-    return {**cell, **new, "metadata": metadata}
+    return {**cell, **new, "metadata": unmarked(cell) | new["metadata"]}
 
 
 def own_cell(cell: dict[str, Any], taken: set[str]) -> dict[str, Any]:
     """A learner's cell without the marks of a released one, under an id of its own."""
-    marks = ("nbgrader", "released", "deletable", "editable")
-    metadata = cell.get("metadata", {})
     name = cell.get("id") or digest(source_of(cell))
     while name in taken:
         name = digest(name)
     taken.add(name)
-    copied = {
-        **cell,
-        "id": name,
-        "metadata": {k: metadata[k] for k in metadata if k not in marks},
-    }
-    if cell["cell_type"] == "code":
-        copied = {"execution_count": None, "outputs": [], **copied}
-    return copied
+    new = (
+        {"outputs": [], "execution_count": None} if cell["cell_type"] == "code" else {}
+    )
+    return {**new, **cell, "id": name, "metadata": unmarked(cell)}
+
+
+def unmarked(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell's metadata without what only a released cell has."""
+    metadata = cell.get("metadata", {})
+    return {name: metadata[name] for name in metadata if name not in MARKS}
 
 
 def digest(text: str) -> str:

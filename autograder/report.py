@@ -37,7 +37,7 @@ class Card:
         return as_text(self.verdict)
 
     def _repr_html_(self) -> str:
-        return as_html(self.verdict)
+        return as_html(self.verdict, chapter_link(self.verdict.name))
 
 
 def headline(verdict: Verdict) -> str:
@@ -66,8 +66,11 @@ def as_text(verdict: Verdict, width: int = 79) -> str:
     )
 
 
-def as_html(verdict: Verdict) -> str:
-    """A verdict for a notebook, a page or nbgrader's feedback, all of it escaped."""
+def as_html(verdict: Verdict, read_on: str = "") -> str:
+    """A verdict for a notebook, a page or nbgrader's feedback, all of it escaped.
+
+    `read_on` is HTML that leads to the chapter, where that can be reached.
+    """
     colour = COLOURS.get(verdict.verdict, RED)
     parts = [f"<p><strong>{escape(headline(verdict))}</strong></p>"]
     parts.append(f"<p>{escape(verdict.message)}</p>")
@@ -82,8 +85,8 @@ def as_html(verdict: Verdict) -> str:
         parts.append(f"<p><strong>Hint:</strong> {escape(verdict.hint)}</p>")
     if verdict.seen:
         parts.append(f"<p>You are not alone: seen in {thread_link(verdict.seen)}.</p>")
-    if verdict.verdict not in ("right", "missing"):
-        parts.append(f"<p>{chapter_link(verdict.name)}</p>")
+    if read_on and verdict.verdict != "right":
+        parts.append(f"<p>{read_on}</p>")
     style = f"border-left:4px solid {colour};padding:0 0 0 1em;margin:.5em 0"
     return f'<div style="{style}">{"".join(parts)}</div>'
 
@@ -108,7 +111,8 @@ def thread_link(seen: str) -> str:
 def chapter_link(name: str) -> str:
     """Where the book explains this function: a link if the book has been built."""
     exercise = specs.find(name)
-    assert exercise is not None
+    if exercise is None:
+        return ""
     number, _, stem = exercise.assignment.partition("_")
     text = f"Chapter {int(number)}, {stem.replace('_', ' ')}: {name}"
     page = ROOT / "_build" / "html" / "book" / f"{exercise.assignment}.html"
@@ -124,20 +128,16 @@ def chapter_link(name: str) -> str:
 
 
 def plane(values: Any, index: tuple[int, ...] | None) -> np.ndarray | None:
-    """Two axes of an array: those that are longest to read, at the given index."""
+    """The last two axes longer than 1 of an array, at the given index of the others."""
     if number_kind(values) is None:
         return None
     array = np.asarray(values)
-    index = index or (0,) * array.ndim
-    for axis in range(array.ndim):
-        if array.ndim - axis > 2 and array.shape[axis] != 1:
-            keep = [i for i in range(axis + 1, array.ndim) if array.shape[i] != 1]
-            if len(keep) >= 2:
-                array = array.take([index[axis]], axis)
-    array = np.squeeze(array)
-    if array.ndim > 2:
-        return None
-    return np.atleast_2d(array)
+    long = [axis for axis in range(array.ndim) if array.shape[axis] != 1]
+    chosen = list(index or (0,) * array.ndim)
+    for axis in long[-2:]:
+        chosen[axis] = slice(None)
+    # what is left besides has length 1
+    return np.atleast_2d(array[tuple(chosen)])
 
 
 def picture(case: Case) -> str:

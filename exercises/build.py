@@ -12,13 +12,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jupytext
+from nbformat import NotebookNode, v4
 
 from autograder import specs
 from autograder.course import ROOT, assignment_of, chapter_of
+from autograder.exercise import Exercise, used_by
 from autograder.notebooks import write
 from autograder.specs import find
 
@@ -31,23 +32,8 @@ def nbgrader(grade_id: str, **marks: Any) -> dict[str, Any]:
     return {"nbgrader": {**plain, "grade_id": grade_id, "schema_version": 3, **marks}}
 
 
-def code_cell(name: str, source: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        "id": name,
-        "metadata": metadata,
-        "outputs": [],
-        "source": source,
-    }
-
-
-def text_cell(name: str, source: str) -> dict[str, Any]:
-    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
-
-
 def with_solution_marked(function: Any) -> str:
-    """A function's source with its body, after the docstring, between nbgrader's marks."""
+    """A function's source, its body after the docstring between nbgrader's marks."""
     source = inspect.getsource(function)
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
@@ -61,151 +47,149 @@ def with_solution_marked(function: Any) -> str:
     ])  # fmt: skip
 
 
-def third_party_imports(modules: list[ModuleType]) -> list[str]:
-    """The import lines of solution modules, without those of other solutions."""
-    lines: dict[str, None] = {}
-    for module in modules:
-        source = inspect.getsource(module)
-        for node in ast.parse(source).body:
-            inner = isinstance(node, ast.ImportFrom) and str(node.module).startswith(
-                "solutions"
-            )
-            if isinstance(node, ast.Import | ast.ImportFrom) and not inner:
-                lines[ast.unparse(node)] = None
-    return sorted(lines, key=lambda line: line.replace("from ", "import "))
+def imports_of(functions: list[Any]) -> list[str]:
+    """The import lines of these functions' modules, but for those of solutions."""
+    lines = {
+        ast.unparse(node)
+        for function in functions
+        for node in ast.parse(inspect.getsource(sys.modules[function.__module__])).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    outer = [line for line in lines if not line.startswith("from solutions")]
+    return sorted(outer, key=lambda line: (line.split()[1], line))
 
 
-def earlier_functions(functions: list[Any]) -> list[Any]:
-    """Functions of earlier chapters that these use, in the order they need each other."""
-    found: dict[Any, None] = {}
+def given_for(functions: list[Any]) -> list[Any]:
+    """What these use of `solutions` beside each other, in the order of need."""
+    found: dict[Any, None] = dict.fromkeys(functions)
 
     def visit(function: Any) -> None:
-        names = vars(inspect.getmodule(function))
-        for name in function.__code__.co_names:
-            used = names.get(name)
-            if inspect.isfunction(used) and used.__module__.startswith("solutions."):
+        for used in used_by(function):
+            if used not in found:
                 visit(used)
                 found[used] = None
 
     for function in functions:
         visit(function)
-    return [f for f in found if f.__module__ != functions[0].__module__]
+    return list(found)[len(functions) :]
 
 
-def exercises_in(cell: dict[str, Any]) -> list[str]:
+def exercises_in(cell: NotebookNode) -> list[str]:
     """Names of the functions that a script's cell makes exercises of."""
-    if "exercise" not in cell["metadata"].get("tags", []):
+    if "exercise" not in cell.metadata.get("tags", []):
         return []
-    imports = ast.parse(cell["source"]).body
     return [
         alias.name
-        for node in imports
+        for node in ast.parse(cell.source).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     ]
 
 
-def build_source(script: Path) -> dict[str, Any]:
+def build_source(script: Path) -> NotebookNode:
     """The instructor's notebook of one script."""
-    parsed = jupytext.read(script, fmt="py:percent")["cells"]
-    asked = {name: find(name) for cell in parsed for name in exercises_in(cell)}
-    unknown = [name for name, exercise in asked.items() if exercise is None]
-    if unknown:
-        sys.exit(f"{script.name}: no spec for {', '.join(unknown)}")
-    functions = [exercise.solution for exercise in asked.values() if exercise]
-    given = earlier_functions(functions)
-    modules = [inspect.getmodule(function) for function in functions[:1] + given]
-    setup = [*third_party_imports([m for m in modules if m]), ""]
-    setup += ["from autograder import check"]
+    parsed = jupytext.read(script, fmt="py:percent").cells
+    asked: dict[str, Exercise] = {}
+    for name in [name for cell in parsed for name in exercises_in(cell)]:
+        exercise = find(name)
+        if exercise is None:
+            sys.exit(f"{script.name}: there is no spec for {name}")
+        asked[name] = exercise
     cells = []
     for number, cell in enumerate(parsed, start=1):
         names = exercises_in(cell)
         for name in names:
-            cells += exercise_cells(name, asked[name])
-        if not names and cell["cell_type"] == "markdown":
-            cells.append(text_cell(f"text-{number}", cell["source"]))
+            cells += exercise_cells(asked[name])
+        if not names and cell.cell_type == "markdown":
+            cells.append(v4.new_markdown_cell(cell.source, id=f"text-{number}"))
         elif not names:
-            cells.append(code_cell(f"try-{number}", cell["source"], {}))
+            cells.append(v4.new_code_cell(cell.source, id=f"try-{number}"))
         if number == 1:
-            cells.append(
-                code_cell("setup", "\n".join(setup), nbgrader("setup", locked=True))
-            )
-            cells += given_cells(given)
-    return {
-        "cells": cells,
-        "metadata": {
-            "kernelspec": {
-                "display_name": "Python 3 (ipykernel)",
-                "language": "python",
-                "name": "python3",
-            },
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
+            cells += given_cells([exercise.solution for exercise in asked.values()])
+    kernel = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
     }
+    return v4.new_notebook(
+        cells=cells,
+        metadata={"kernelspec": kernel, "language_info": {"name": "python"}},
+    )
 
 
-def exercise_cells(name: str, exercise: Any) -> list[dict[str, Any]]:
+def exercise_cells(exercise: Exercise) -> list[NotebookNode]:
     """The cell to write in, and the locked one that checks it."""
+    name, check = exercise.name, f"check_{exercise.name}"
     return [
-        code_cell(
-            name,
+        v4.new_code_cell(
             with_solution_marked(exercise.solution),
-            nbgrader(name, solution=True),
+            id=name,
+            metadata=nbgrader(name, solution=True),
         ),
-        code_cell(
-            f"check_{name}",
+        v4.new_code_cell(
             f"check({name})",
-            nbgrader(f"check_{name}", grade=True, locked=True, points=exercise.points),
+            id=check,
+            metadata=nbgrader(check, grade=True, locked=True, points=exercise.points),
         ),
     ]
 
 
-def given_cells(functions: list[Any]) -> list[dict[str, Any]]:
-    """What earlier chapters had you write, as given code."""
-    if not functions:
-        return []
-    source = "\n\n\n".join(inspect.getsource(f).rstrip() for f in functions)
-    return [
-        text_cell("given-text", "## From earlier chapters"),
-        code_cell("given", source, nbgrader("given", locked=True)),
+def given_cells(functions: list[Any]) -> list[NotebookNode]:
+    """The imports, and what earlier chapters had you write."""
+    given = given_for(functions)
+    setup = [*imports_of(functions + given), "", "from autograder import check"]
+    cells = [
+        v4.new_code_cell(
+            "\n".join(setup), id="setup", metadata=nbgrader("setup", locked=True)
+        )
     ]
+    if given:
+        source = "\n\n\n".join(inspect.getsource(f).rstrip() for f in given)
+        cells += [
+            v4.new_markdown_cell("## From earlier chapters", id="given-text"),
+            v4.new_code_cell(
+                source, id="given", metadata=nbgrader("given", locked=True)
+            ),
+        ]
+    return cells
 
 
-def build(scripts: list[Path]) -> None:
-    """Write the source notebooks, and release what changed or was never released."""
-    known_here = (HERE / "gradebook.db").exists()
-    for script in scripts:
-        name = script.stem
-        source = HERE / "source" / name / f"{name}.ipynb"
-        release = HERE / "release" / name / f"{name}.ipynb"
-        notebook = build_source(script)
-        unchanged = source.exists() and json.loads(source.read_text()) == notebook
-        if not unchanged:
-            write(notebook, source)
-        fresh = release.exists() and release.stat().st_mtime >= source.stat().st_mtime
-        if unchanged and fresh and known_here:
-            print(f"{name}: as it was")
-            continue
-        print(f"{name}: making the release")
-        subprocess.run(
-            [sys.executable, "-m", "nbgrader", "generate_assignment", name, "--force",
-             "--create", "--log-level=WARN"],
-            cwd=ROOT, check=True,
-            # nbgrader calls alembic by its bare name
-            env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}"
-                              f"{os.environ.get('PATH', '')}"},
-        )  # fmt: skip
+def release(folder: Path = ROOT) -> None:
+    """Have nbgrader make all releases of a course folder."""
+    # nbgrader calls alembic by its bare name
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    subprocess.run(
+        [sys.executable, "-m", "nbgrader", "generate_assignment", "[0-9]*", "--force",
+         "--log-level=ERROR"],
+        cwd=folder, check=True, env=os.environ | {"PATH": path},
+    )  # fmt: skip
 
 
 def scripts() -> list[Path]:
     """The scripts of all chapters that have exercises."""
-    return [
-        HERE / f"{assignment_of(stem)}.py"
-        for stem in sorted(specs.stems(), key=chapter_of)
-    ]
+    stems = sorted(specs.stems(), key=chapter_of)
+    return [HERE / f"{assignment_of(stem)}.py" for stem in stems]
+
+
+def build() -> None:
+    """Write the source notebooks that changed; make the releases if one is stale."""
+    stale = []
+    for script in scripts():
+        name = script.stem
+        source = HERE / "source" / name / f"{name}.ipynb"
+        notebook = build_source(script)
+        if not source.exists() or json.loads(source.read_text("utf-8")) != notebook:
+            write(notebook, source)
+        # nbgrader writes both: one for learners, one to grade by
+        made = [HERE / "release" / name / f"{name}.ipynb", HERE / "gradebook.db"]
+        time = source.stat().st_mtime
+        fresh = all(path.exists() and path.stat().st_mtime >= time for path in made)
+        print(f"{name}: {'as it was' if fresh else 'new or changed'}")
+        stale += [] if fresh else [name]
+    if stale:
+        print("nbgrader makes the releases: a few seconds")
+        release()
 
 
 if __name__ == "__main__":
-    build(scripts())
+    build()

@@ -137,10 +137,9 @@ def main() -> None:
                 error = run_cell(message["source"], message["cell"], namespace)
                 send(replies, {"error": error})
                 continue
-            reply = answer(message, namespace, requests, replies)
             try:
-                send(replies, reply)
-            except Exception as error:  # too large or too deep to be sent
+                send(replies, answer(message, namespace, requests, replies))
+            except Exception as error:  # it is too large or too deep to be sent
                 send(replies, {"outcome": raised(error)})
 
 
