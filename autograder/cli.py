@@ -149,8 +149,8 @@ def run_progress(options: argparse.Namespace) -> int:
         right = [v.verdict == "right" for v in submission.verdicts]
         solved, everything = solved + sum(right), everything + len(right)
         stem = str(submission.assignment).partition("_")[2]
-        print(f"Chapter {chapter_of(stem)}, {stem.replace('_', ' ')}: "
-              f"{bar(sum(right), len(right))} {submission.message}".rstrip())  # fmt: skip
+        head = f"Chapter {chapter_of(stem)}, {stem.replace('_', ' ')}:"
+        print(f"{head} {bar(sum(right), len(right))} {submission.message}".rstrip())
         for verdict in submission.verdicts:
             state = {"right": "solved", "unsolved": "to do"}.get(
                 verdict.verdict, "not yet"

@@ -10,8 +10,6 @@ from typing import Any
 
 from autograder import specs
 
-STUB = "raise NotImplementedError"
-
 
 class UnreadableNotebook(Exception):
     """A file from which nothing can be graded; the text says what to do."""

@@ -133,7 +133,7 @@ def plane(values: Any, index: tuple[int, ...] | None) -> np.ndarray | None:
         return None
     array = np.asarray(values)
     long = [axis for axis in range(array.ndim) if array.shape[axis] != 1]
-    chosen = list(index or (0,) * array.ndim)
+    chosen: list[Any] = list(index or (0,) * array.ndim)
     for axis in long[-2:]:
         chosen[axis] = slice(None)
     # what is left besides has length 1

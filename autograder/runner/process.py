@@ -148,9 +148,7 @@ class Process:
 
     def has_memory(self, outcome: Outcome | None) -> None:
         """Stop where memory is used up: all that is asked after it would fail too."""
-        if isinstance(outcome, Raised) and outcome.type_name.endswith(
-            "MemoryError"  # NumPy has one of its own
-        ):
+        if isinstance(outcome, Raised) and outcome.type_name == "MemoryError":
             megabytes = self.limits.megabytes
             raise Stopped("out of memory", f"needs more than {megabytes} MB of memory")
 
