@@ -21,8 +21,14 @@ import numpy as np
 from autograder import adapters
 
 HEADER = struct.Struct("<QQ")  # bytes of JSON, bytes of arrays
-MAX_FRAME = 1 << 28
+MAX_FRAME = 1 << 26
+MAX_ARRAY = 1 << 22  # bytes: no exercise asks for more
 MAX_TEXT = 300
+
+
+def plain_text(text: Any) -> str:
+    """What a learner's code says, cut, and without what would move a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(text)[:MAX_TEXT])
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,9 @@ class Opaque:
 
     type_name: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type_name", plain_text(self.type_name)[:100])
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -38,6 +47,9 @@ class Answer:
 
     value: Any
     changed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changed", tuple(map(plain_text, self.changed)))
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,10 @@ class Raised:
     text: str
     line: str = ""
     binding: bool = False  # the call did not fit the function's parameters
+
+    def __post_init__(self) -> None:
+        for name in ("type_name", "text", "line"):
+            object.__setattr__(self, name, plain_text(getattr(self, name)))
 
 
 Outcome = Answer | Raised
@@ -73,6 +89,7 @@ def ask(
         names = []
     try:
         value = tame(function(*args, **kwargs))
+        stir_memory(value)
     except (Exception, SystemExit) as error:
         return raised(error)
     changed = [
@@ -81,7 +98,6 @@ def ask(
         if not same(old, new)
     ]
     changed += [key for key in kwargs if not same(before[1][key], kwargs[key])]
-    stir_memory(value)
     return Answer(value, tuple(dict.fromkeys(changed)))
 
 
@@ -138,9 +154,11 @@ def raised(error: BaseException) -> Raised:
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith("<") or "ipykernel" in frame.filename:
             line = frame.line or ""
-    return Raised(
-        type(error).__name__, str(error).strip().rstrip(".")[:MAX_TEXT], line[:MAX_TEXT]
-    )
+    try:
+        text = str(error).strip().rstrip(".")
+    except Exception:
+        text = "an exception without a text"
+    return Raised(type(error).__name__, text, line)
 
 
 def tame(value: Any) -> Any:
@@ -158,6 +176,9 @@ def tame(value: Any) -> Any:
         value = np.asarray(value)[()]
         return value if value.dtype.kind in "biufc" else Opaque(kind.__name__)
     if isinstance(value, np.ndarray):
+        if value.nbytes > MAX_ARRAY:
+            limit = f"{MAX_ARRAY >> 20} MB"
+            return Opaque(f"array of shape {value.shape}, larger than {limit}")
         plain = np.array(value, subok=False)
         if plain.dtype.kind in "biufc":
             return plain

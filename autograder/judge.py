@@ -77,7 +77,12 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
 
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence: `a`, `b` and `c`."""
-    *some, last = [f"`{name}`" for name in names]
+    return series([f"`{name}`" for name in names])
+
+
+def series(words: Sequence[str]) -> str:
+    """Words in a sentence: a, b and c."""
+    *some, last = words
     return f"{', '.join(some)} and {last}" if some else last
 
 
@@ -153,14 +158,14 @@ def same_answers(first: Case, again: Case) -> bool:
     return isinstance(a, Raised) == isinstance(b, Raised)
 
 
+def is_equal(case: Case) -> bool:
+    """Whether an answer is the right one, whatever else the function did."""
+    return fits_kind(case.answer, case.expected) and equal(case.answer, case.expected)
+
+
 def is_right(case: Case) -> bool:
     outcome = case.outcome
-    return (
-        isinstance(outcome, Answer)
-        and fits_kind(outcome.value, case.expected)
-        and equal(outcome.value, case.expected)
-        and not outcome.changed
-    )
+    return isinstance(outcome, Answer) and is_equal(case) and not outcome.changed
 
 
 def describe(exercise: Exercise, probe: Probe) -> str:
@@ -176,14 +181,6 @@ def describe(exercise: Exercise, probe: Probe) -> str:
     return f"{exercise.name}({', '.join(parts)})"
 
 
-class Missing(Exception):
-    """The learner has no function of a name; `type_name` is what has that name."""
-
-    def __init__(self, type_name: str | None) -> None:
-        super().__init__(type_name)
-        self.type_name = type_name
-
-
 def right_and_wrong(cases: list[Case]) -> str:
     """Which probes are right and which are wrong, by what they are for."""
     right: dict[str, None] = {}
@@ -192,9 +189,8 @@ def right_and_wrong(cases: list[Case]) -> str:
         (right if is_right(case) else wrong)[case.probe.why] = None
     both = [why for why in right if why not in wrong]
     if not both:
-        return "Nothing that was tried is right."
-    text = f"Wrong for {', for '.join(wrong)}"
-    return f"{text}; right for {', for '.join(both)}."
+        return ""
+    return f"Wrong for {series(list(wrong))}; right for {series(both)}."
 
 
 def parameters(exercise: Exercise) -> str:
@@ -252,17 +248,16 @@ def tell_mistake(
     exercise: Exercise, verdict: Verdict, cases: list[Case], answered: list[Case]
 ) -> Verdict:
     """Say what the answer is, as far as that holds on every probe, and where."""
-    case = answered[0]
-    assert isinstance(case.outcome, Answer)
-    changed = case.outcome.changed
+    off = [c for c in answered if not is_equal(c)]
+    case = (off or answered)[0]
+    changed = sorted(
+        {name for c in answered for name in getattr(c.outcome, "changed", ())}
+    )
     names = listed(changed) if changed else ""
     belong = "belongs" if len(changed) == 1 else "belong"
     meddling = f"Your function changes {names}, which {belong} to its caller."
     crash = crash_note(cases)
-    if changed and all(
-        equal(c.answer, c.expected) and fits_kind(c.answer, c.expected)
-        for c in answered
-    ):
+    if not off:
         return replace(
             verdict,
             verdict="wrong",
@@ -284,13 +279,14 @@ def tell_mistake(
     elif found:
         parts = [observation, f"Two things at once would explain it. {found.sentence}"]
     else:
-        parts = [observation, right_and_wrong(cases)]
+        stale = answer_to_another(exercise, cases, case)
+        parts = [stale or observation, right_and_wrong(cases)]
     parts += [meddling] if changed else []
     parts += [crash] if crash else []
     return replace(
         verdict,
         verdict="wrong",
-        message=" ".join(dict.fromkeys(parts)),
+        message=" ".join(part for part in dict.fromkeys(parts) if part),
         mistake=found.sentence if found else observation,
         way=found.way if found else "law",
         probe=describe(exercise, case.probe),
@@ -299,6 +295,23 @@ def tell_mistake(
         seen=found.seen if found else None,
         case=case,
     )
+
+
+def answer_to_another(exercise: Exercise, cases: list[Case], case: Case) -> str:
+    """A wrong answer that is the right one to another call, as from a cache."""
+    for other in cases:
+        same = (
+            number_kind(case.expected) == "float"
+            and fits_kind(case.answer, other.expected)
+            and equal(case.answer, other.expected)
+        )
+        if same and not equal(other.expected, case.expected):
+            return (
+                "This is the right answer to another call, "
+                f"{describe(exercise, other.probe)}: is something kept from call to "
+                "call?"
+            )
+    return ""
 
 
 def crash_note(cases: list[Case]) -> str:

@@ -68,7 +68,9 @@ def observe_kind(exercise: Exercise, case: Case) -> str | None:
         return f"Your function gives back {a(got)}; asked for is {a(wanted)}."
     if number_kind(expected) == "bool" and number_kind(answer) in ("int", "float"):
         values = np.unique(np.asarray(answer)[~np.isnan(answer)])
-        shown = " and ".join(f"{v:g}" for v in values[:2])
+        shown = (", " if len(values) > 2 else " and ").join(
+            f"{v:g}" for v in values[:2]
+        )
         more = ", ..." if len(values) > 2 else ""
         return (
             f"Your function gives back {a(got)} ({shown}{more}); "
@@ -136,9 +138,10 @@ def observe_closeness(exercise: Exercise, case: Case) -> str | None:
     index = first_difference(case)
     if index is None or number_kind(case.expected) != "float":
         return None
-    apart = np.max(np.abs(np.asarray(case.answer) - np.asarray(case.expected)))
-    if not apart < 1e-2:
+    answer, expected = np.asarray(case.answer), np.asarray(case.expected)
+    if not np.allclose(answer, expected, rtol=1e-2, atol=1e-6):
         return None
+    apart = np.max(np.abs(answer - expected))
     where = place(exercise, index) or f"index {index}"
     return (
         f"The numbers are off by {apart:.1e} at most, the first at {where}: close, but "

@@ -158,17 +158,21 @@ def known(exercise: Exercise) -> Iterator[Candidate]:
 def constants(case: Case) -> Iterator[Candidate]:
     """The same value everywhere."""
     values = np.asarray(case.answer)
+    if values.shape != np.shape(case.expected):
+        return
     if not values.size or not np.all(
         close(values, np.full_like(values, values.flat[0]))
     ):
         return
     value = values.flat[0]
     shown = f"{value:.4g}" if values.dtype.kind == "f" else str(value)
+    unfilled = ""
+    if values.dtype.kind == "f":
+        unfilled = " An array from np.empty holds anything until it is filled."
     yield Candidate(
         f"The answer is {shown} everywhere.",
         lambda case: np.full(np.shape(case.answer), value),
-        hint="Does the answer depend on the arguments at all? An array from np.empty "
-        "holds anything until it is filled.",
+        hint="Does the answer depend on the arguments at all?" + unfilled,
     )
 
 
@@ -268,7 +272,9 @@ def whole_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
         yield transform("The sign is wrong everywhere.", np.negative)
         yield transform("Every number has lost its sign.", np.abs)
         yield transform("Every number is squared.", np.square)
-        yield transform("The numbers have lost what stands behind the point.", np.trunc)
+        yield transform(
+            "The numbers have lost everything after the decimal point.", np.trunc
+        )
         for digits in range(7):
             yield transform(
                 f"The numbers are rounded to {digits} decimals.",
@@ -293,9 +299,15 @@ def whole_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                 lambda e, order=order: e.transpose(order),
                 "Which axis comes first?",
             )
+    for order in itertools.permutations(range(expected.ndim)):
+        yield transform(
+            "The values are there, but a reshape has put them in another order.",
+            lambda e, order=order: e.transpose(order).reshape(e.shape),
+            "A reshape keeps the order of the numbers; a transpose swaps axes.",
+        )
     yield Candidate(
         "The values are right, but in another shape.",
-        lambda case: np.reshape(case.expected, np.shape(case.answer)),
+        in_shape_of_answer,
         "Compare the shape of your answer with the one that the task names.",
     )
     yield Candidate(
@@ -309,6 +321,11 @@ def whole_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
             "Every number is about right, but only to half precision.",
             lambda e: e.astype(np.float16),
         )
+
+
+def in_shape_of_answer(case: Case) -> np.ndarray:
+    assert np.shape(case.answer) != np.shape(case.expected)
+    return np.reshape(case.expected, np.shape(case.answer))
 
 
 def axis_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
@@ -496,9 +513,10 @@ def _array_transforms(
                 name: np.repeat(np.take(a[name], [0], axis), a[name].shape[axis], axis)
             },
         )
-        for step, word in ((1, "late"), (-1, "early")):
+        for step, word in ((1, "forward"), (-1, "back")):
             yield candidate(
-                f"`{name}` comes one step too {word} along axis {axis}.",
+                f"The answer is as if `{name}` were moved by one along axis {axis}, "
+                f"{word}.",
                 lambda a, axis=axis, step=step: {name: np.roll(a[name], step, axis)},
             )
     if value.dtype.kind == "b":

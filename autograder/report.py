@@ -129,9 +129,9 @@ def chapter_link(name: str) -> str:
 
 def plane(values: Any, index: tuple[int, ...] | None) -> np.ndarray | None:
     """The last two axes longer than 1 of an array, at the given index of the others."""
-    if number_kind(values) is None:
-        return None
     array = np.asarray(values)
+    if number_kind(values) in (None, "complex") or not array.size:
+        return None
     long = [axis for axis in range(array.ndim) if array.shape[axis] != 1]
     chosen: list[Any] = list(index or (0,) * array.ndim)
     for axis in long[-2:]:
@@ -144,7 +144,7 @@ def picture(case: Case) -> str:
     """SVG of an answer beside the expected one; cells that are wrong are crossed."""
     index = first_difference(case)
     answer, expected = plane(case.answer, index), plane(case.expected, index)
-    if answer is None or expected is None or not answer.size or not expected.size:
+    if answer is None or expected is None:
         return ""
     cropped = max(*answer.shape, *expected.shape) > MOST_CELLS
     wrong = np.zeros(answer.shape, dtype=bool)
@@ -226,7 +226,7 @@ def alternative(answer: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> 
 
 def as_table(submissions: list["Submission"], sandbox: str, width: int = 100) -> str:
     """All submissions for a terminal, every exercise with what was said of it."""
-    lines = [f"The notebooks' code ran in {sandbox}."]
+    lines = [f"The notebooks' code ran in {sandbox}."] if sandbox else []
     for s in submissions:
         lines += ["", f"{s.path}  {s.assignment or '-'}  {s.status}, {s.points} of "
                   f"{s.max_points} points"]  # fmt: skip

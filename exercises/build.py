@@ -96,14 +96,16 @@ def build_source(script: Path) -> NotebookNode:
             sys.exit(f"{script.name}: there is no spec for {name}")
         asked[name] = exercise
     cells = []
+    place, count = "start", 0  # which exercise a text stands behind, and which it is
     for number, cell in enumerate(parsed, start=1):
         names = exercises_in(cell)
+        place, count = (names[-1], 0) if names else (place, count + 1)
         for name in names:
             cells += exercise_cells(asked[name])
         if not names and cell.cell_type == "markdown":
-            cells.append(v4.new_markdown_cell(cell.source, id=f"text-{number}"))
+            cells.append(v4.new_markdown_cell(cell.source, id=f"{place}-{count}"))
         elif not names:
-            cells.append(v4.new_code_cell(cell.source, id=f"try-{number}"))
+            cells.append(v4.new_code_cell(cell.source, id=f"{place}-{count}"))
         if number == 1:
             cells += given_cells([exercise.solution for exercise in asked.values()])
     kernel = {

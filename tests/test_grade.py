@@ -671,8 +671,8 @@ def test_memory_that_a_cell_keeps_is_not_missing_in_the_others(grade):
 def test_an_answer_that_is_too_large_to_be_sent_costs_only_its_own_points(grade):
     answer = causal("return np.ones(100_000_000, dtype=bool)")
     graded = grade(answer, "--megabytes", "512")
-    assert graded.verdict() in ("raised", "stopped")
-    assert "ends the whole" not in graded.told()
+    assert graded.verdict() == "wrong"
+    assert "an array of shape (100000000,), larger than 4 MB" in graded.told()
     assert graded.others_are_right()
 
 
@@ -827,7 +827,7 @@ def test_any_character_can_be_printed_anywhere(tmp_path):
     write(fill(RELEASE, causal("raise ValueError('\\ud800 \\u03b1')")), path)
     done = run(str(path), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert rb"ValueError: \ud800 \u03b1" in done.stdout
+    assert rb"\u03b1" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ def corrected(notebook: dict) -> dict:
 
 
 def test_where_nothing_is_corrected_nothing_changes(copied, release):
-    rewrite(copied, "try-5", "print(causal_mask(9, 9))")
-    rewrite(copied, "text-1", "My notes.")
+    rewrite(copied, "causal_mask-2", "print(causal_mask(9, 9))")
+    rewrite(copied, "start-1", "My notes.")
     copied["cells"].insert(3, code_cell("x = 1"))
     assert update(copied, release)["cells"] == copied["cells"]
 
@@ -121,14 +121,16 @@ def test_an_emptied_answer_gets_its_stub_again(copied, release):
 
 
 def test_a_corrected_text_arrives_and_the_answer_stays(copied, release):
-    rewrite(release, "text-2", "## The past, corrected")
+    rewrite(release, "start-2", "## The past, corrected")
     updated = update(copied, release)
-    assert source_of(cell(updated, "text-2")) == "## The past, corrected"
+    assert source_of(cell(updated, "start-2")) == "## The past, corrected"
     assert source_of(cell(updated, "causal_mask")) == ANSWER
     assert len(updated["cells"]) == len(release["cells"])
 
 
-@pytest.mark.parametrize("key", ["text-1", "try-5", "setup", "check_causal_mask"])
+@pytest.mark.parametrize(
+    "key", ["start-1", "causal_mask-2", "setup", "check_causal_mask"]
+)
 def test_a_given_cell_that_both_have_changed_is_there_twice(copied, release, key):
     rewrite(copied, key, "mine = 1")
     rewrite(release, key, "given = 1")
@@ -176,7 +178,7 @@ def test_own_cells_stay_behind_the_cell_they_stood_behind(copied, release):
 
 def test_a_deleted_cell_comes_back(copied, release):
     whole = copy.deepcopy(copied)
-    for key in ("check_causal_mask", "text-2", "padding_mask"):
+    for key in ("check_causal_mask", "start-2", "padding_mask"):
         copied["cells"].remove(cell(copied, key))
     updated = update(copied, release)
     assert sources(updated) == sources(whole)
@@ -228,13 +230,13 @@ def test_a_cell_that_is_locked_no_more_can_be_edited(copied, release):
 def test_a_copy_that_nobody_marked_keeps_its_answers(release):
     """Such as one that was fetched by nbgrader."""
     copied = fill(release, {"causal_mask": ANSWER})
-    rewrite(release, "text-2", "## The past, corrected")
+    rewrite(release, "start-2", "## The past, corrected")
     updated = update(copied, release)
     assert source_of(cell(updated, "causal_mask")) == ANSWER
-    at = place(updated, "text-2")
+    at = place(updated, "start-2")
     assert sources(updated)[at : at + 2] == [
         "## The past, corrected",
-        source_of(cell(copied, "text-2")),
+        source_of(cell(copied, "start-2")),
     ]
     assert update(updated, release) == updated
 

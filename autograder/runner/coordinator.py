@@ -9,9 +9,9 @@ from autograder import specs
 from autograder.answers import Outcome, Raised
 from autograder.course import assignment_of
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
-from autograder.judge import Missing, Verdict, judge, not_an_own_function
+from autograder.judge import Verdict, judge, not_an_own_function
 from autograder.notebooks import Notebook, UnreadableNotebook, read
-from autograder.runner.process import Limits, Process, Stopped
+from autograder.runner.process import Limits, Missing, Process, Stopped
 
 MOST_STOPS = 8  # after so many loops and crashes the rest of a notebook is given up
 

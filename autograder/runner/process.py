@@ -18,7 +18,7 @@ import numpy as np
 from autograder.answers import Answer, Outcome, Raised, receive, send
 from autograder.check import COLLECTING
 from autograder.exercise import Exercise, Probe
-from autograder.judge import Missing, right_helpers
+from autograder.judge import right_helpers
 
 LARGEST_HELP = 20_000  # numbers in a call that a right helper answers
 
@@ -37,6 +37,14 @@ class Stopped(Exception):
     def __init__(self, status: str, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+
+class Missing(Exception):
+    """The learner has no function of a name; `type_name` is what has that name."""
+
+    def __init__(self, type_name: str | None) -> None:
+        super().__init__(type_name)
+        self.type_name = type_name
 
 
 def no_answer() -> Stopped:

@@ -10,13 +10,21 @@ causal = Exercise(masks.causal_mask, points=2, axes=("query", "key"))
 
 @causal.probes
 def _(rng):
-    few, more = rng.choice(range(2, 5), 2, replace=False)
-    k_len = int(rng.integers(6, 9))
-    yield Probe(int(few) + 2, int(few) + 2, why="as many queries as keys")
-    yield Probe(int(more) + 2, int(more) + 2, why="as many queries as keys")
-    yield Probe(int(few), k_len, why="queries that are the last of more keys")
-    yield Probe(int(more), k_len + 1, why="queries that are the last of more keys")
-    yield Probe(1, k_len, why="one query after a cache of keys")
+    few, more = (int(n) for n in rng.choice(range(2, 8), 2, replace=False))
+    cached, longer = (int(n) for n in rng.choice(range(1, 8), 2, replace=False))
+    yield Probe(few + 1, few + 1, why="as many queries as keys")
+    yield Probe(more + 1, more + 1, why="as many queries as keys")
+    yield Probe(
+        few,
+        few + cached,
+        why="queries that are the last positions of a longer row of keys",
+    )
+    yield Probe(
+        more,
+        more + longer,
+        why="queries that are the last positions of a longer row of keys",
+    )
+    yield Probe(1, few + longer, why="one query after a cache of keys")
     yield Probe(1, 1, why="a single position")
 
 

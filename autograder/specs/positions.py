@@ -19,7 +19,7 @@ def _(rng):
     yield Probe(short, 14, why="fewer positions than columns")
     yield Probe(long + 4, 8, why="more positions than columns")
     yield Probe(10, 10, why="as many positions as columns")
-    yield Probe(long, 6, base=base, why="another base")
+    yield Probe(long, 6, base, why="another base")
     yield Probe(3, 4, base, why="another base")
     yield Probe(3, 4, why="fewer positions than columns")
 
@@ -66,7 +66,7 @@ def turn_of_a_pair(table, seq_len, d_model, base=10000.0):
     pair = off[0]
     return (
         f"From position 0 to position 1, columns {2 * pair} and {2 * pair + 1} turn by "
-        f"an angle of {angles[pair]:.4g}; it should be 1 / base^({2 * pair} / "
+        f"an angle of {angles[pair]:.4f}; it should be 1 / base^({2 * pair} / "
         f"{d_model}), which is {expected[pair]:.4g}."
     )
 
@@ -262,9 +262,46 @@ def _(rng):
     yield Probe(far, 6, why="a shift forward")
     yield Probe(-far, 8, why="a shift back")
     yield Probe(0, 4, why="no shift at all")
-    yield Probe(near + 2, 10, base=base, why="another base")
+    yield Probe(near + 2, 10, base, why="another base")
     yield Probe(far, 4, base, why="another base")
     yield Probe(far, 4, why="a shift forward")
+
+
+@shift.law
+def pairs_stay_apart(matrix, offset, d_model, base=10000.0):
+    if matrix.shape != (d_model, d_model):
+        return None
+    pair = np.arange(d_model) // 2
+    outside = np.argwhere((np.abs(matrix) > 1e-6) & (pair[:, None] != pair))
+    if not len(outside):
+        return None
+    row, column = outside[0]
+    return (
+        f"At row {row}, column {column} is {matrix[row, column]:.4g}: column {row} of "
+        f"the table would be mixed into column {column}, which belongs to another pair."
+    )
+
+
+@shift.law
+def turn_of_a_block(matrix, offset, d_model, base=10000.0):
+    if matrix.shape != (d_model, d_model):
+        return None
+    first, second = np.arange(0, d_model, 2), np.arange(1, d_model, 2)
+    cosines, sines = matrix[first, first], matrix[second, first]
+    rotations = np.isclose(cosines**2 + sines**2, 1, atol=1e-6)
+    rotations &= np.isclose(matrix[second, second], cosines, atol=1e-6)
+    rotations &= np.isclose(matrix[first, second], -sines, atol=1e-6)
+    turns = np.arctan2(sines, cosines)
+    angles = offset / base ** (first / d_model)
+    expected = np.arctan2(np.sin(angles), np.cos(angles))
+    off = np.flatnonzero(~np.isclose(turns, expected, rtol=1e-3, atol=1e-6))
+    if not rotations.all() or not len(off):
+        return None
+    i = off[0]
+    return (
+        f"Columns {2 * i} and {2 * i + 1} are turned by an angle of {turns[i]:.4g}; it "
+        f"should be {offset} / base^({2 * i} / {d_model}), which is {expected[i]:.4g}."
+    )
 
 
 @shift.law
@@ -429,31 +466,49 @@ def _(rng):
 
 
 @inputs.law
-def what_is_left(answer, tokens, table, positions):
-    seq_len, d_model = tokens.shape[1], table.shape[1]
-    if answer.shape != (*tokens.shape, d_model):
+def share_of_each(answer, tokens, table, positions):
+    seq_len, root = tokens.shape[1], math.sqrt(table.shape[1])
+    embedded = table[tokens]
+    added = np.broadcast_to(positions[:seq_len], embedded.shape)
+    parts = np.stack([embedded.ravel(), added.ravel()], axis=1)
+    shares, *_ = np.linalg.lstsq(parts, answer.ravel())
+    if not np.allclose(parts @ shares, answer.ravel(), atol=1e-4):
         return None
-    left = answer - positions[:seq_len]
-    factor = np.sum(left * table[tokens]) / np.sum(table[tokens] ** 2)
-    root = math.sqrt(d_model)
-    if np.allclose(left, factor * table[tokens], atol=1e-4):
-        if math.isclose(factor, root, rel_tol=1e-4):
-            return None
+    if np.allclose(shares, (root, 1), rtol=1e-4):
+        return None
+    return (
+        f"It is {shares[0]:.4g} times the embedding plus {shares[1]:.4g} times the "
+        f"position; it should be {root:.4g} times, which is the square root of D = "
+        f"{table.shape[1]}, and once."
+    )
+
+
+def rows_found(vectors, rows):
+    """For each vector the row that equals it, or -1."""
+    equal = np.isclose(vectors[..., None, :], rows, atol=1e-4).all(axis=-1)
+    return np.where(equal.any(axis=-1), equal.argmax(axis=-1), -1)
+
+
+@inputs.law
+def which_token(answer, tokens, table, positions):
+    root = math.sqrt(table.shape[1])
+    found = rows_found((answer - positions[: tokens.shape[1]]) / root, table)
+    for row, position in np.argwhere((found >= 0) & (found != tokens)):
         return (
-            f"Without the positions, {factor:.4g} times the embedding is left; it "
-            f"should be the square root of D = {d_model}, which is {root:.4g} times."
+            f"Position {position} of batch row {row} got the embedding of token "
+            f"{found[row, position]}; its token is {tokens[row, position]}."
         )
-    added = answer - table[tokens] * root
-    for index in np.ndindex(tokens.shape):
-        rows = [
-            k for k, position in enumerate(positions)
-            if np.allclose(added[index], position, atol=1e-4)
-        ]  # fmt: skip
-        if rows and rows[0] != index[1]:
-            return (
-                f"Position {index[1]} of batch row {index[0]} got row {rows[0]} of "
-                "`positions`."
-            )
+    return None
+
+
+@inputs.law
+def which_position(answer, tokens, table, positions):
+    found = rows_found(answer - table[tokens] * math.sqrt(table.shape[1]), positions)
+    for row, position in np.argwhere((found >= 0) & (found != range(tokens.shape[1]))):
+        return (
+            f"Position {position} of batch row {row} got row {found[row, position]} of "
+            "`positions`."
+        )
     return None
 
 
