@@ -76,6 +76,13 @@ def equal(answer: Any, expected: Any) -> bool:
     return bool(np.all(close(answer, expected)))
 
 
+def float_width(array: np.ndarray) -> int:
+    """Bytes of one real number; 8 for whole numbers and booleans."""
+    if array.dtype.kind == "c":
+        return array.dtype.itemsize // 2
+    return array.dtype.itemsize if array.dtype.kind == "f" else 8
+
+
 def far_apart(answer: Any, expected: Any) -> bool:
     """A quick look at one number, since most comparisons end there."""
     a, e = np.asarray(answer), np.asarray(expected)
@@ -88,11 +95,9 @@ def far_apart(answer: Any, expected: Any) -> bool:
 def close(answer: Any, expected: Any) -> np.ndarray:
     """Where two arrays of numbers of one shape agree."""
     a, e = np.asarray(answer), np.asarray(expected)
-    if "f" not in (a.dtype.kind, e.dtype.kind):
+    if not {a.dtype.kind, e.dtype.kind} & {"f", "c"}:
         return a == e
-    width = e.dtype.itemsize if e.dtype.kind == "f" else 8
-    if a.dtype.kind == "f" and width > 2:
-        width = min(width, max(a.dtype.itemsize, 4))
+    width = min(float_width(e), max(float_width(a), min(float_width(e), 4)))
     rtol, atol = TOLERANCES[min(width, 8)]
     wide = np.result_type(a, e, np.float64)
     return np.isclose(a.astype(wide), e.astype(wide), rtol, atol, equal_nan=True)

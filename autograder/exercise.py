@@ -26,6 +26,9 @@ class Probe:
         self.args, self.why, self.kwargs = args, why, kwargs
 
 
+Draw = Callable[[np.random.Generator], Iterator[Probe]]
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A wrong function that learners write, and what to tell them.
@@ -43,7 +46,8 @@ class Mistake:
 class Exercise:
     """A function that learners write, worth `points`.
 
-    `axes` names the axes of its answer, None for one that only broadcasts. `adapter`
+    `axes` names the axes of its widest answer, None for one that only broadcasts.
+    An answer with fewer axes has the last of these names. `adapter`
     names a function of adapters.py that calls the learner's where a plain call of it
     would take or give a function.
     """
@@ -66,13 +70,15 @@ class Exercise:
         self.laws: list[Callable[..., str | None]] = []
         self.family_function: Callable[..., Any] | None = None
         self.reason_function: Callable[..., str] | None = None
-        self._probes: Callable[[np.random.Generator], Iterator[Probe]]
+        self.equivalents: dict[str, str] = {}
+        self._probes: Draw
 
     # What a spec says of an exercise, each with one decorator.
 
-    def probes(self, draw: Callable[[np.random.Generator], Iterator[Probe]]) -> None:
+    def probes(self, draw: Draw) -> Draw:
         """Register the generator of probes: it draws sizes and numbers from an rng."""
         self._probes = draw
+        return draw
 
     def variant(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Register a right answer written in another way."""
@@ -108,6 +114,10 @@ class Exercise:
         self.reason_function = function
         return function
 
+    def equivalent(self, line: str, *, why: str) -> None:
+        """Register a changed line of the solution that no input tells from its own."""
+        self.equivalents[line] = why
+
     # What the judge asks of it.
 
     def draw(self, seed: int = VISIBLE_SEED) -> list[Probe]:
@@ -138,8 +148,9 @@ class Exercise:
                 sizes[name] = value
             if isinstance(value, np.ndarray):
                 shape = re.search(rf"^ +{name}: \(([^)]*)\)", self.docstring, re.M)
-                symbols = re.findall(r"\w+", shape[1]) if shape else ()
-                sizes |= dict(zip(symbols, value.shape, strict=False))
+                symbols = re.findall(r"\w+", shape[1]) if shape else []
+                # from the right: a shape may begin with any number of axes
+                sizes |= dict(zip(symbols[::-1], value.shape[::-1], strict=False))
         return sizes
 
     def axes_of(self, ndim: int) -> list[str | None]:

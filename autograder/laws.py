@@ -24,6 +24,15 @@ ADVICE = (
     ("ValueError", r"could not (be )?broadcast",
      "NumPy lines shapes up from the right; lengths must be equal or 1. Print both "
      "shapes: does one need a new axis, like x[:, None], or is one too long?"),
+    ("ValueError", r"core dimension",
+     "The last axis of the first array has to be as long as the last but one of the "
+     "second. Does a transpose swap just these two? .T turns all axes round."),
+    ("ValueError", r"axes don't match array",
+     "np.transpose wants the number of every axis; np.swapaxes swaps two."),
+    ("TypeError", r"unexpected keyword argument '(dim|keepdim)'",
+     "That is PyTorch's name; NumPy says axis and keepdims."),
+    ("TypeError", r"'(int|tuple)' object is not callable",
+     "size and shape are no functions in NumPy: x.shape[-1]."),
     ("ValueError", r"truth value of an array",
      "Arrays are combined with &, | and ~, not with and, or and not."),
     ("NameError", r"name '(\w+)' is not defined",
@@ -85,6 +94,8 @@ def a(noun: str) -> str:
 
 def observe_shape(exercise: Exercise, case: Case) -> str | None:
     """The answer has another shape."""
+    if number_kind(case.answer) is None or number_kind(case.expected) is None:
+        return None
     got, wanted = np.shape(case.answer), np.shape(case.expected)
     if got == wanted:
         return None
@@ -120,15 +131,16 @@ def observe_difference(exercise: Exercise, case: Case) -> str | None:
         return None
     got, wanted = np.asarray(case.answer)[index], np.asarray(case.expected)[index]
     where = place(exercise, index) or f"index {index}"
+    there = f"At {where} your function" if index else "Your function"
     reason = ""
     if exercise.reason_function is not None:
-        arguments = (*case.probe.args, *case.probe.kwargs.values())
-        reason = "; " + exercise.reason_function(index, *arguments)
+        probe = case.probe
+        reason = "; " + exercise.reason_function(index, *probe.args, **probe.kwargs)
     if number_kind(case.expected) == "bool":
         return f"At {where} the mask is {got}, not {wanted}{reason}."
     wrong = ~close(case.answer, case.expected)
     return (
-        f"At {where} your function gives {got:.6g}, not {wanted:.6g}{reason}; "
+        f"{there} gives {got:.6g}, not {wanted:.6g}{reason}; "
         f"{wrong.sum()} of {wrong.size} numbers are off."
     )
 

@@ -5,6 +5,7 @@ give. A candidate that equals the learner's answer on every probe is a fact abou
 answer, whatever its cause; so these cannot accuse falsely.
 """
 
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ class Candidate:
                 continue
             if made is None or not equal(made, case.answer):
                 return False
-            explained += not equal(made, case.expected)
+            explained += not equal(case.answer, case.expected)
         return explained > 0
 
 
@@ -187,7 +188,8 @@ def numbers(exercise: Exercise, case: Case) -> Iterator[Candidate]:
         return
     if answer.dtype.kind not in "fiu":
         return
-    telling = np.abs(expected) > 1e-3
+    finite = np.isfinite(expected) & np.isfinite(answer)
+    telling = finite & (np.abs(expected) > 1e-3)
     if telling.any():
         ratios = answer[telling] / expected[telling]
         factor = float(np.median(ratios))
@@ -198,9 +200,8 @@ def numbers(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                     lambda case, value=value: case.expected * value(case),
                     hint="Where does the factor come from, or where has it gone?",
                 )
-    with np.errstate(invalid="ignore"):
-        offset = float(np.median(answer - expected))
-    if np.isfinite(offset) and offset:
+    offset = float(np.median((answer - expected)[finite])) if finite.any() else 0.0
+    if offset:
         for text, value in named_numbers(exercise, offset, case):
             yield Candidate(
                 f"The answer is the right one plus {text}.",
@@ -417,7 +418,9 @@ def input_transforms(
     """The solution's answer (or a mistake's) to slightly different arguments."""
     function = function or exercise.solution
     arguments = exercise.arguments(case.probe)
-    flat = {k: v for k, v in arguments.items() if not isinstance(v, tuple)}
+    several = inspect.Parameter.VAR_POSITIONAL
+    kinds = {k: p.kind for k, p in exercise.signature.parameters.items()}
+    flat = {k: v for k, v in arguments.items() if kinds[k] != several}
 
     def candidate(
         sentence: str,

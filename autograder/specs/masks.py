@@ -146,7 +146,7 @@ def ragged(rng, rows, length, *, pad_id, side="right"):
 
 
 @padding.probes
-def _(rng):
+def padded_batches(rng):
     length = int(rng.integers(5, 8))
     pad_id = int(rng.integers(2, 10))
     yield Probe(ragged(rng, 3, length, pad_id=0), 0, why="padding on the right")
@@ -369,27 +369,18 @@ def by_stacking(*attn_masks):
     return np.all(np.stack(np.broadcast_arrays(*attn_masks)), axis=0)
 
 
+for loop in ("masks", "masks[:]", "masks[0:]"):
+    combine.equivalent(
+        f"for attn_mask in {loop}:", why="a mask and itself is that mask"
+    )
+
+
 decoder = Exercise(
     masks.decoder_mask, points=3, axes=("batch row", None, "query", "key")
 )
 
 
-@decoder.probes
-def _(rng):
-    length = int(rng.integers(5, 8))
-    pad_id = int(rng.integers(2, 10))
-    yield Probe(ragged(rng, 3, length, pad_id=0), 0, why="padding on the right")
-    yield Probe(
-        ragged(rng, 2, length + 1, pad_id=0, side="left"), 0, why="padding on the left"
-    )
-    yield Probe(
-        ragged(rng, 3, length - 1, pad_id=pad_id), pad_id, why="a pad_id other than 0"
-    )
-    yield Probe(
-        ragged(rng, 4, 4, pad_id=pad_id), pad_id, why="as many sequences as tokens"
-    )
-    yield Probe(ragged(rng, 4, 4, pad_id=0), 0, why="as many sequences as tokens")
-    yield Probe(ragged(rng, 1, length, pad_id=0), 0, why="a sequence without padding")
+decoder.probes(padded_batches)
 
 
 @decoder.reason
@@ -542,3 +533,13 @@ def by_where(tokens, pad_id):
     length = tokens.shape[1]
     past = np.tril(np.ones((len(tokens), 1, length, length), dtype=bool))
     return np.where(tokens[:, None, None, :] == pad_id, False, past)
+
+
+for call in (
+    "combine_masks(causal_mask(seq_len, seq_len), padding_mask(pad_id, tokens))",
+    "combine_masks(padding_mask(tokens, pad_id), causal_mask(seq_len, seq_len))",
+):
+    decoder.equivalent(
+        f"return {call}",
+        why="the order of a conjunction, or of an inequality, does not matter",
+    )

@@ -251,6 +251,14 @@ def a_shifted_sine(seq_len, d_model, base=10000.0):
     return np.sin(angles + (columns % 2) * np.pi / 2)
 
 
+sinusoidal.equivalent(
+    "table[:, ::2] = np.sin(angles)", why="a slice without a start starts at 0"
+)
+sinusoidal.equivalent(
+    "table = -np.empty((seq_len, d_model))", why="every number is overwritten"
+)
+
+
 shift = Exercise(positions.shift_matrix, points=3, axes=("row", "column"))
 
 
@@ -435,6 +443,9 @@ def by_what_it_does(offset, d_model, base=10000.0):
     angles = np.repeat(offset / base ** (np.arange(0, d_model, 2) / d_model), 2)
     neighbour = np.kron(np.eye(d_model // 2), np.array([[0.0, -1.0], [1.0, 0.0]]))
     return np.eye(d_model) * np.cos(angles) + neighbour * np.sin(angles)
+
+
+shift.equivalent("matrix = -np.zeros((d_model, d_model))", why="minus zero is zero")
 
 
 inputs = Exercise(
@@ -652,3 +663,9 @@ def by_take(tokens, table, positions):
     where = np.arange(tokens.shape[1])
     return np.add(np.take(table, tokens, axis=0) * np.sqrt(table.shape[1]),
                   np.take(positions, where, axis=0)[None])  # fmt: skip
+
+
+inputs.equivalent(
+    "seq_len, d_model = (tokens.shape[1], positions.shape[1])",
+    why="both tables have D columns",
+)
