@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from autograder import adapters
 from autograder.course import assignment_of
 
 VISIBLE_SEED = 0
@@ -124,9 +126,19 @@ class Exercise:
         """The probes of one seed; the visible ones unless told otherwise."""
         return list(self._probes(np.random.default_rng(seed)))
 
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call the solution, or what stands in its place, as a probe says."""
+        if self.adapter is None:
+            return function(*args, **kwargs)
+        return getattr(adapters, self.adapter)(function, *args, **kwargs)
+
     @cached_property
     def signature(self) -> inspect.Signature:
-        return inspect.signature(self.solution)
+        """What a probe's arguments are for."""
+        if self.adapter is None:
+            return inspect.signature(self.solution)
+        given = inspect.signature(getattr(adapters, self.adapter))
+        return given.replace(parameters=list(given.parameters.values())[1:])
 
     @cached_property
     def helpers(self) -> list[str]:
@@ -168,7 +180,7 @@ def used_by(function: Callable[..., Any]) -> list[Callable[..., Any]]:
     known = vars(sys.modules[function.__module__])
     names = {
         node.id: None
-        for node in ast.walk(ast.parse(inspect.getsource(function)))
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function))))
         if isinstance(node, ast.Name)
     }
     used = [known.get(name) for name in names]

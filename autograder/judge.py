@@ -135,11 +135,7 @@ def judge_outcomes(
 def expect(exercise: Exercise, probe: Probe) -> Any:
     """The solution's answer to a probe."""
     args, kwargs = copy.deepcopy((probe.args, probe.kwargs))
-    if exercise.adapter is None:
-        return exercise.solution(*args, **kwargs)
-    from autograder import adapters
-
-    return getattr(adapters, exercise.adapter)(exercise.solution, *args, **kwargs)
+    return exercise.call(exercise.solution, *args, **kwargs)
 
 
 def right_helpers(
@@ -195,7 +191,7 @@ def right_and_wrong(cases: list[Case]) -> str:
 
 def parameters(exercise: Exercise) -> str:
     """The names in the brackets of a def line."""
-    named = exercise.signature.parameters.values()
+    named = inspect.signature(exercise.solution).parameters.values()
     return ", ".join(str(p.replace(annotation=p.empty)) for p in named)
 
 

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,8 @@ def lower(sentence: str) -> str:
 def _with_knobs(exercise: Exercise, knobs: dict[str, Any]) -> Make:
     family = exercise.family_function
     assert family is not None
-    return lambda case: family(*case.probe.args, **case.probe.kwargs, **knobs)
+    knobbed = partial(family, **knobs)
+    return lambda case: exercise.call(knobbed, *case.probe.args, **case.probe.kwargs)
 
 
 def _after(first: Make, then: Make) -> Make:
@@ -151,7 +153,7 @@ def known(exercise: Exercise) -> Iterator[Candidate]:
     for mistake in exercise.mistakes:
 
         def make(case: Case, function: Callable[..., Any] = mistake.function) -> Any:
-            return function(*case.probe.args, **case.probe.kwargs)
+            return exercise.call(function, *case.probe.args, **case.probe.kwargs)
 
         yield Candidate(mistake.sentence, make, mistake.hint, mistake.seen, way="name")
 
@@ -432,7 +434,7 @@ def input_transforms(
             given |= change({k: v for k, v in given.items() if k in flat})
             bound = exercise.signature.bind_partial()
             bound.arguments.update(given)
-            return function(*bound.args, **bound.kwargs)
+            return exercise.call(function, *bound.args, **bound.kwargs)
 
         return Candidate(sentence, make, hint)
 
@@ -475,8 +477,8 @@ def input_transforms(
         ):
             yield Candidate(
                 f"Of `{name}`, {words}.",
-                lambda case, part=part: function(
-                    *(case.probe.args[part] or case.probe.args)
+                lambda case, part=part: exercise.call(
+                    function, *(case.probe.args[part] or case.probe.args)
                 ),
                 f"What happens to the rest of `{name}`?",
             )

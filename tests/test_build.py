@@ -176,7 +176,7 @@ def test_what_earlier_chapters_had_you_write_is_given(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "find", {"fourfold": exercise}.get)
 
     cells = build.build_source(tmp_path / "script.py").cells
-    ids = ["text-1", "setup", "given-text", "given", "fourfold", "check_fourfold"]
+    ids = ["start-1", "setup", "given-text", "given", "fourfold", "check_fourfold"]
     assert [cell.id for cell in cells] == ids
     sources = {cell.id: cell.source for cell in cells}
     assert sources["setup"].splitlines()[:2] == ["import math", "import numpy as np"]

@@ -1,0 +1,163 @@
+"""What goes over the wire comes back the same, and nothing else gets through."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from autograder import answers
+from autograder.answers import Answer, Opaque, Raised, ask, receive, send
+from autograder.exercise import Exercise, Probe
+from autograder.judge import judge
+from solutions import masks
+
+ARRAYS = hnp.arrays(
+    st.sampled_from([np.bool_, np.int64, np.int8, np.float32, np.float64, np.float16]),
+    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3),
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**62), 2**62)
+    | st.floats()
+    | st.text()
+    | ARRAYS
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def round_trip(message):
+    stream = io.BytesIO()
+    send(stream, message)
+    stream.seek(0)
+    return receive(stream)
+
+
+def alike(one, two) -> bool:
+    if type(one) is not type(two):
+        return False
+    if isinstance(one, np.ndarray | np.generic):
+        same = one.dtype == two.dtype and one.shape == two.shape
+        return same and one.tobytes() == two.tobytes()
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(alike, one, two))
+    if isinstance(one, dict):
+        return list(one) == list(two) and all(alike(one[k], two[k]) for k in one)
+    return one == two or one != one
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(TREES)
+def test_a_tree_of_numbers_text_and_arrays_comes_back_as_it_was(tree):
+    assert alike(round_trip({"tree": tree})["tree"], tree)
+
+
+def test_outcomes_come_back_as_they_were():
+    for outcome in (
+        Answer(3, ("tokens",)),
+        Raised("ValueError", "no", "x = 1", True),
+        Answer(Opaque("set")),
+    ):
+        assert round_trip(outcome) == outcome
+
+
+def test_nothing_pickled_is_read():
+    stream = io.BytesIO()
+    np.save(stream, np.array([{}], dtype=object), allow_pickle=True)
+    tree = b'{"array": true}'
+    frame = struct.pack("<QQ", len(tree), len(stream.getvalue()))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        receive(io.BytesIO(frame + tree + stream.getvalue()))
+
+
+def test_a_message_that_claims_to_be_huge_is_refused():
+    with pytest.raises(ValueError, match="too large"):
+        receive(io.BytesIO(struct.pack("<QQ", 1 << 40, 0)))
+
+
+def test_half_a_message_is_the_end():
+    with pytest.raises(EOFError):
+        receive(io.BytesIO(struct.pack("<QQ", 10, 0) + b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ({1, 2}, "set"),
+        (2**70, "int of more than 64 bits"),
+        (np.array([None]), "array of object"),
+        (np.zeros(1 << 20), "array of shape (1048576,), larger than 4 MB"),
+        (iter([1]), "list_iterator"),
+    ],
+)
+def test_what_is_no_answer_is_only_named(value, name):
+    assert ask(lambda: value, (), {}) == Answer(Opaque(name))
+
+
+def test_a_lying_subclass_is_reduced_to_its_numbers():
+    class Agreeing(np.ndarray):
+        def __eq__(self, other):
+            return np.ones(self.shape, dtype=bool)
+
+    value = np.zeros((2, 2)).view(Agreeing)
+    answer = ask(lambda: value, (), {})
+    assert type(answer.value) is np.ndarray
+
+
+def test_what_a_call_changes_is_named():
+    def meddle(tokens, *others):
+        tokens[0] = 9
+        others[1][0] = 9
+
+    outcome = ask(meddle, (np.zeros(2), np.zeros(2), np.zeros(2)), {})
+    assert outcome.changed == ("tokens", "others")
+
+
+def test_freed_memory_holds_no_right_answer():
+    def lazy(n):
+        return np.empty(n)
+
+    first, again = (ask(lazy, (9,), {}).value for _ in range(2))
+    assert not np.array_equal(first, again)
+
+
+def test_an_exercise_may_be_called_by_an_adapter():
+    """A function that gives a function: what counts is what that one gives."""
+
+    def adder(n):
+        return lambda x: x + n
+
+    adder.__module__ = masks.__name__
+    exercise = Exercise(adder, points=1, adapter="call_result", axes=("place",))
+
+    @exercise.mistake("It subtracts.", hint="Which way does the sum go?")
+    def subtracts(n):
+        return lambda x: x - n
+
+    @exercise.probes
+    def _(rng):
+        yield Probe((2,), (np.arange(3),), why="a number")
+
+    def judged(function):
+        def ask_it(exercise, probes, helpers):
+            return [ask(function, p.args, p.kwargs, exercise.adapter) for p in probes]
+
+        return judge(exercise, exercise.draw(), ask_it)
+
+    assert judged(lambda m: lambda x: m + x).points == 1
+    assert judged(lambda m: lambda x: x - m).mistake == "It subtracts."
+    assert judged(lambda m: lambda x: 2 * m - x).points == 0
+    assert judged(lambda m: m).verdict == "raised"
+    assert answers.adapters.call_result(adder, (2,), (3,)) == 5
