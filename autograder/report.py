@@ -129,9 +129,9 @@ def chapter_link(name: str) -> str:
 
 def plane(values: Any, index: tuple[int, ...] | None) -> np.ndarray | None:
     """The last two axes longer than 1 of an array, at the given index of the others."""
-    array = np.asarray(values)
-    if number_kind(values) in (None, "complex") or not array.size:
+    if number_kind(values) in (None, "complex") or not np.size(values):
         return None
+    array = np.asarray(values)
     long = [axis for axis in range(array.ndim) if array.shape[axis] != 1]
     chosen: list[Any] = list(index or (0,) * array.ndim)
     for axis in long[-2:]:

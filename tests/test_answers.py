@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autograder import answers
+from autograder import answers, report, specs
 from autograder.answers import Answer, Opaque, Raised, ask, receive, send
 from autograder.exercise import Exercise, Probe
 from autograder.judge import judge
@@ -161,3 +161,22 @@ def test_an_exercise_may_be_called_by_an_adapter():
     assert judged(lambda m: lambda x: 2 * m - x).points == 0
     assert judged(lambda m: m).verdict == "raised"
     assert answers.adapters.call_result(adder, (2,), (3,)) == 5
+
+
+EXERCISES = [e for stem in specs.stems() for e in specs.exercises_of(stem)]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+@settings(max_examples=25, derandomize=True, deadline=None)
+@given(st.lists(TREES | st.just(Opaque("set")), min_size=1, max_size=4))
+def test_whatever_comes_as_an_answer_is_judged_and_can_be_shown(exercise, values):
+    probes = exercise.draw()
+
+    def ask_it(exercise, probes, helpers):
+        return [Answer(values[i % len(values)]) for i in range(len(probes))]
+
+    verdict = judge(exercise, probes, ask_it)
+    assert verdict.points == 0
+    assert verdict.message
+    assert report.as_html(verdict)
+    assert report.as_text(verdict)
