@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autograder import report
-from autograder.course import ROOT, chapter_of
+from autograder.course import chapter_of
 from autograder.notebooks import (
     UnreadableNotebook,
     corrected_tasks,
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     three.add_argument("folder", type=Path, nargs="?", default=Path("work"))
     three.add_argument(
-        "--release", type=Path, default=ROOT / "exercises" / "release",
+        "--release", type=Path, default=Path("exercises/release"),
         help="where the released exercises are (default: %(default)s)",
     )  # fmt: skip
     three.set_defaults(run=run_work)
@@ -168,8 +168,8 @@ def bar(done: int, of: int) -> str:
 def run_work(options: argparse.Namespace) -> int:
     released = sorted(options.release.glob("*/*.ipynb"))
     if not released:
-        print(f"There are no exercises in {options.release}: run `make course` in the "
-              "course's folder first.", file=sys.stderr)  # fmt: skip
+        print(f"There are no exercises in {options.release}: run this in the course's "
+              "folder, or name their folder by --release.", file=sys.stderr)  # fmt: skip
         return 2
     failed = 0
     for path in released:

@@ -441,7 +441,7 @@ def test_a_folder_that_is_a_file_is_told(course, capsys):
 
 def test_without_exercises_work_says_what_to_do(tmp_path, capsys):
     assert main(["work", str(tmp_path), "--release", str(tmp_path)]) == 2
-    assert "run `make course`" in capsys.readouterr().err
+    assert "name their folder by --release" in capsys.readouterr().err
 
 
 def test_progress_counts_what_is_solved_and_says_what_is_not(course, capsys):
