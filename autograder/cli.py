@@ -168,8 +168,11 @@ def bar(done: int, of: int) -> str:
 def run_work(options: argparse.Namespace) -> int:
     released = sorted(options.release.glob("*/*.ipynb"))
     if not released:
-        print(f"There are no exercises in {options.release}: run this in the course's "
-              "folder, or name their folder by --release.", file=sys.stderr)  # fmt: skip
+        print(
+            f"There are no exercises in {options.release}: run this in the course's "
+            "folder, or name their folder by --release.",
+            file=sys.stderr,
+        )
         return 2
     failed = 0
     for path in released:
