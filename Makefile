@@ -54,7 +54,7 @@ work: $(NOTEBOOKS)
 	@$(BIN)/autograder work work
 
 lab: work
-	$(BIN)/jupyter lab work
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) work
 
 test: $(NOTEBOOKS) $(SITE)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
