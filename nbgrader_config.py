@@ -6,7 +6,8 @@ from nbgrader.converters import Autograde
 
 from autograder.gradebook import with_ours
 
-c = get_config()  # noqa: F821  (nbgrader defines it)
+# traitlets, which reads this file for nbgrader, puts get_config into its namespace
+c = get_config()  # noqa: F821
 
 c.CourseDirectory.root = str(Path.cwd() / "exercises")
 c.CourseDirectory.course_id = "what-the-decoder-sees"

@@ -225,7 +225,7 @@ def tell_exception(
 
 
 def tell_unsteady(exercise: Exercise, verdict: Verdict, case: Case) -> Verdict:
-    """The same call was once right and once wrong."""
+    """The same call came out once so and once otherwise."""
     fact = "The same call, made twice, gives two different answers."
     return replace(
         verdict,

@@ -109,10 +109,10 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
         transforms = list(whole_transforms(exercise, case))
         for single in singles:
             make = remembered(single.make)
-            for transform in transforms:
+            for change in transforms:
                 yield Candidate(
-                    f"{single.sentence} And: {lower(transform.sentence)}",
-                    _after(make, transform.make),
+                    f"{single.sentence} And: {lower(change.sentence)}",
+                    _after(make, change.make),
                     hint=single.hint,
                     two=True,
                 )

@@ -157,9 +157,14 @@ def picture(case: Case) -> str:
     finite = np.abs(numbers[np.isfinite(numbers)])
     largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
     left = grid(answer, largest, 0, wrong=wrong)
-    gap = (answer.shape[1] + 2) * CELL
+    yours, theirs, least = "yours", "expected", 0
+    if np.shape(case.answer) != np.shape(case.expected):  # drawn, they may look alike
+        yours += f" {np.shape(case.answer)}"
+        theirs += f" {np.shape(case.expected)}"
+        least = 10  # cells, that is room for these words
+    gap = max(answer.shape[1] + 2, least) * CELL
     right = grid(expected, largest, gap, outline=True)
-    width = gap + max(expected.shape[1] * CELL, 5 * CELL)
+    width = gap + max(expected.shape[1], least, 5) * CELL
     height = (max(len(answer), len(expected)) + 2) * CELL
     label = alternative(answer, expected, wrong)
     note = "<p>Only the first rows and columns are drawn.</p>" if cropped else ""
@@ -167,8 +172,8 @@ def picture(case: Case) -> str:
         f'<svg role="img" aria-label="{html.escape(label)}" width="{width}" '
         f'height="{height}" viewBox="0 0 {width} {height}" '
         'style="max-width:100%;height:auto" font-family="sans-serif" font-size="11">'
-        f'<text x="0" y="11" fill="currentColor">yours</text>'
-        f'<text x="{gap}" y="11" fill="currentColor">expected</text>'
+        f'<text x="0" y="11" fill="currentColor">{yours}</text>'
+        f'<text x="{gap}" y="11" fill="currentColor">{theirs}</text>'
         f"{left}{right}</svg>{note}"
     )
 

