@@ -101,19 +101,17 @@ def between(least: float, most: float) -> Callable[[str], float]:
 def run_grade(options: argparse.Namespace) -> int:
     limits = Limits(options.seconds, options.megabytes)
     submissions: list[Submission] = []
-    level = ""
     for number, path in enumerate(options.notebooks, start=1):
         note(f"{number} of {len(options.notebooks)}: {path}")
-        submission, ran_in = grade(path, secret=options.secret, limits=limits)
-        submissions.append(submission)
-        level = ran_in or level
+        submissions.append(grade(path, secret=options.secret, limits=limits))
     note("")
+    records = [report.as_record(submission) for submission in submissions]
     if options.json:
-        print(report.as_json(submissions, level))
+        print(report.as_json(records))
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-        print(report.as_table(submissions, level, width))
-        if level and not options.secret:
+        print(report.as_table(records, width))
+        if not options.secret and any(record["ran_in"] for record in records):
             print("\nTried without a course secret: set AUTOGRADER_SECRET for a class.")
     graded = [s.status == "graded" for s in submissions]
     if all(graded):
@@ -141,7 +139,7 @@ def run_progress(options: argparse.Namespace) -> int:
     for path in paths:
         note(str(path))
         limits = Limits(options.seconds, options.megabytes)
-        submission, _ = grade(path, visible=True, limits=limits)
+        submission = grade(path, visible=True, limits=limits)
         note("")
         if not submission.verdicts:
             print(f"{path}: {submission.message}")

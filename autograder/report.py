@@ -229,58 +229,61 @@ def alternative(answer: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> 
 # Many submissions: a table and JSON.
 
 
-def as_table(submissions: list["Submission"], sandbox: str, width: int = 100) -> str:
-    """All submissions for a terminal, every exercise with what was said of it."""
-    lines = [f"The notebooks' code ran in {sandbox}."] if sandbox else []
-    for s in submissions:
-        lines += ["", f"{s.path}  {s.assignment or '-'}  {s.status}, {s.points} of "
-                  f"{s.max_points} points"]  # fmt: skip
-        notes = [s.message, *(f"Repaired: {repair}" for repair in s.repairs)]
+def as_table(records: list[dict[str, Any]], width: int = 100) -> str:
+    """Records of submissions for a terminal: each exercise with what was said of it."""
+    levels = sorted({record["ran_in"] for record in records} - {""})
+    lines = [f"The notebooks' code ran in {'; '.join(levels)}."] if levels else []
+    for s in records:
+        lines += ["", f"{s['path']}  {s['assignment'] or '-'}  {s['status']}, "
+                  f"{s['points']} of {s['max_points']} points"]  # fmt: skip
+        notes = [s["message"], *(f"Repaired: {repair}" for repair in s["repairs"])]
         lines += [textwrap.fill(n, width, initial_indent="  ", subsequent_indent="  ")
                   for n in notes if n]  # fmt: skip
-        for verdict in s.verdicts:
-            head = f"  {verdict.points}/{verdict.max_points}  {verdict.name:<22}"
-            text = f"{verdict.verdict}  {verdict.message}"
-            if verdict.hint:
-                text += f" Hint: {verdict.hint}"
+        for e in s["exercises"]:
+            head = f"  {e['points']}/{e['max_points']}  {e['name']:<22}"
+            text = f"{e['verdict']}  {e['message']}"
+            if e["hint"]:
+                text += f" Hint: {e['hint']}"
             lines.append(textwrap.fill(
                 text, width, initial_indent=head, subsequent_indent=" " * len(head)
             ))  # fmt: skip
     return "\n".join(lines)
 
 
-def as_json(submissions: list["Submission"], sandbox: str) -> str:
-    """All submissions for programs."""
-    report = {
-        "schema": SCHEMA,
-        "sandbox": sandbox,
-        "submissions": [
+def as_record(submission: "Submission") -> dict[str, Any]:
+    """A submission for programs, and all that a gradebook or a page shows of it."""
+    s = submission
+    return {
+        "path": str(s.path),
+        "student": s.student,
+        "assignment": s.assignment,
+        "status": s.status,
+        "message": s.message,
+        "ran_in": s.ran_in,
+        "repairs": s.repairs,
+        "points": s.points,
+        "max_points": s.max_points,
+        "exercises": [
             {
-                "path": str(s.path),
-                "student": s.student,
-                "assignment": s.assignment,
-                "status": s.status,
-                "message": s.message,
-                "repairs": s.repairs,
-                "points": s.points,
-                "max_points": s.max_points,
-                "exercises": [
-                    {
-                        "name": v.name,
-                        "points": v.points,
-                        "max_points": v.max_points,
-                        "verdict": v.verdict,
-                        "mistake": v.mistake,
-                        "way": v.way,
-                        "probe": v.probe,
-                        "where": v.where,
-                        "message": v.message,
-                        "hint": v.hint,
-                    }
-                    for v in s.verdicts
-                ],
+                "name": v.name,
+                "points": v.points,
+                "max_points": v.max_points,
+                "verdict": v.verdict,
+                "mistake": v.mistake,
+                "way": v.way,
+                "probe": v.probe,
+                "where": v.where,
+                "message": v.message,
+                "hint": v.hint,
+                "html": as_html(v),
             }
-            for s in submissions
+            for v in s.verdicts
         ],
     }
+
+
+def as_json(records: list[dict[str, Any]]) -> str:
+    """Records of submissions for programs."""
+    levels = sorted({record["ran_in"] for record in records} - {""})
+    report = {"schema": SCHEMA, "sandbox": "; ".join(levels), "submissions": records}
     return json.dumps(report, indent=1)

@@ -797,6 +797,7 @@ def test_json_has_a_fixed_form(tmp_path):
     assert report["schema"] == 1
     assert "process of its own" in report["sandbox"]
     [submission] = report["submissions"]
+    assert submission.pop("ran_in") == report["sandbox"]
     exercises = submission.pop("exercises")
     assert submission == {
         "path": str(path),
@@ -812,7 +813,7 @@ def test_json_has_a_fixed_form(tmp_path):
     for exercise in exercises:
         assert list(exercise) == [
             "name", "points", "max_points", "verdict", "mistake", "way", "probe",
-            "where", "message", "hint",
+            "where", "message", "hint", "html",
         ]  # fmt: skip
     assert exercises[0]["points"] == 0
     assert exercises[0]["verdict"] == "wrong"

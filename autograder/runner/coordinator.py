@@ -32,6 +32,7 @@ class Submission:
     """One notebook and what became of it.
 
     status: graded, partly graded, crashed, timed out, out of memory or unreadable.
+    ran_in: the level of isolation; empty where no code ran.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Submission:
     assignment: str | None = None
     status: str = "unreadable"
     message: str = ""
+    ran_in: str = ""
     repairs: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
@@ -62,16 +64,17 @@ def seed_of(notebook: Notebook, secret: str) -> int:
 
 def grade(
     path: Path, *, secret: str = "", visible: bool = False, limits: Limits | None = None
-) -> tuple[Submission, str]:
-    """Grade one notebook; also say in what its code ran."""
+) -> Submission:
+    """Grade one notebook."""
     submission = Submission(path, student_of(path))
     try:
         notebook = read(path)
     except UnreadableNotebook as problem:
         submission.message = str(problem)
-        return submission, ""
+        return submission
     seed = VISIBLE_SEED if visible else seed_of(notebook, secret)
-    return grade_notebook(notebook, submission, seed, limits or Limits())
+    grade_notebook(notebook, submission, seed, limits or Limits())
+    return submission
 
 
 def student_of(path: Path) -> str:
@@ -82,18 +85,17 @@ def student_of(path: Path) -> str:
 
 def grade_notebook(
     notebook: Notebook, submission: Submission, seed: int, limits: Limits
-) -> tuple[Submission, str]:
-    """Run the cells, then judge each exercise; also say in what the code ran.
+) -> None:
+    """Run the cells, then judge each exercise.
 
     What never ends, or ends the process, is left out in a new process: the points of
     everything else are kept.
     """
     grading = Grading(notebook, seed)
     stops: list[Stopped] = []
-    level = ""
     while not grading.is_complete() and len(stops) < MOST_STOPS:
         with Process(limits) as process:
-            level = process.level
+            submission.ran_in = process.level
             try:
                 grading.run_cells(process)
                 grading.judge_functions(process)
@@ -115,7 +117,6 @@ def grade_notebook(
     if stops:
         nothing = all(v.verdict in ("stopped", "missing") for v in verdicts)
         submission.status = stops[0].status if nothing else "partly graded"
-    return submission, level
 
 
 class Grading:
