@@ -19,7 +19,7 @@ from autograder.notebooks import (
     write,
 )
 from autograder.runner.coordinator import Submission, grade
-from autograder.runner.process import Limits
+from autograder.runner.start import Limits
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from autograder import report, specs
 from autograder.judge import Verdict
 from autograder.notebooks import grade_id_of, understand
 from autograder.runner.coordinator import Submission, grade_notebook, seed_of
-from autograder.runner.process import Limits
+from autograder.runner.start import Limits
 
 
 def with_ours(preprocessors: list[Any]) -> list[Any]:

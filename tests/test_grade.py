@@ -3,6 +3,7 @@
 Whatever one function or one cell does, the points of all the others are kept.
 """
 
+import contextlib
 import copy
 import inspect
 import json
@@ -448,10 +449,7 @@ HIDDEN = {
     ),
     "sys.modules": ("import sys\nsys.modules['solutions.masks']", "KeyError"),
     "the judge": ("import autograder.judge", "ImportError: autograder.judge"),
-    "the coordinator": (
-        "from autograder.runner import coordinator",
-        "ImportError: autograder.specs",
-    ),
+    "the coordinator": ("from autograder.runner import coordinator", "ImportError"),
 }
 
 
@@ -468,13 +466,16 @@ def test_the_learners_process_has_imported_neither_solutions_nor_specs(grade):
 names = [n for n in sys.modules if n.split('.')[0] in ('autograder', 'solutions')]
 raise RuntimeError(' '.join(sorted(names)))"""
     names = grade(causal(body)).told().partition("RuntimeError: ")[2].partition(" at ")
-    assert names[0].split() == [
+    assert set(names[0].split()) <= {
         "autograder",
         "autograder.adapters",
         "autograder.answers",
         "autograder.check",
         "autograder.runner",
-    ]
+        "autograder.runner.namespaces",
+        "autograder.runner.sandbox",
+        "autograder.runner.start",
+    }
 
 
 def test_the_learners_process_does_not_hold_the_secret(grade, monkeypatch):
@@ -579,8 +580,7 @@ STOPS = {
         "import os\nos._exit(1)",
         "ends the whole Python process (exit status 1)",
     ),
-    "abort": ("import os\nos.abort()", "ends the whole Python process (signal 6)"),
-    "kill": ("import os\nos.kill(os.getpid(), 9)", "is killed"),
+    "abort": ("import os\nos.abort()", "ends the whole Python process (signal "),
     "closed channel": (
         "import os, time\nos.closerange(0, 99)\ntime.sleep(99)",
         "sends the grader something that is no answer",
@@ -715,22 +715,23 @@ def test_a_right_helper_gives_no_answer_that_is_too_large_for_the_grader(grade):
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 def test_what_a_notebook_started_ends_with_it(grade):
-    body = "import subprocess\nraise RuntimeError("
-    body += "subprocess.Popen(['sleep', '300']).pid)"
-    told = grade(causal(body)).told()
-    pid = told.partition("RuntimeError: ")[2].split()[0]
+    seconds = f"300.{os.getpid()}"
+    cell = f"import subprocess\nstarted = subprocess.Popen(['sleep', '{seconds}'])"
+    told = grade(causal("raise RuntimeError(started)"), cells=[cell]).told()
+    assert f"<Popen: returncode: None args: ['sleep', '{seconds}']>" in told
     deadline = time.monotonic() + 5
-    while is_running(pid) and time.monotonic() < deadline:
+    while is_running(seconds) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not is_running(pid)
+    assert not is_running(seconds)
 
 
-def is_running(pid: str) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"  # ended, and nobody has asked how
+def is_running(argument: str) -> bool:
+    """Whether a process has this argument; one that has ended has none."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if argument.encode() in path.read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 def test_a_process_that_a_thread_ends_is_told(grade):
@@ -741,7 +742,10 @@ def test_a_process_that_a_thread_ends_is_told(grade):
 
 def test_a_notebook_that_hears_the_grader_no_more_is_not_graded(grade):
     graded = grade(cells=["import os\nos.close(3)"])  # where its requests come in
-    assert (graded.status, graded.exit_status) == ("crashed", 2)
+    assert (graded.status, graded.exit_status) in {
+        ("partly graded", 1),  # in a sandbox: the cell is left out
+        ("crashed", 2),  # in a process: it cannot be told which cell did it
+    }
 
 
 # The command line
@@ -795,7 +799,7 @@ def test_json_has_a_fixed_form(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
     assert list(report) == ["schema", "sandbox", "submissions"]
     assert report["schema"] == 1
-    assert "process of its own" in report["sandbox"]
+    assert report["sandbox"].startswith(("a sandbox: ", "a process of its own"))
     [submission] = report["submissions"]
     assert submission.pop("ran_in") == report["sandbox"]
     exercises = submission.pop("exercises")

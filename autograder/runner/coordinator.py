@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +12,17 @@ from autograder.course import assignment_of
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
 from autograder.judge import Verdict, judge, not_an_own_function
 from autograder.notebooks import Notebook, UnreadableNotebook, read
-from autograder.runner.process import Limits, Missing, Process, Stopped
+from autograder.runner.process import Missing, Process, Stopped
+from autograder.runner.start import Limits
 
 MOST_STOPS = 8  # after so many loops and crashes the rest of a notebook is given up
+
+# Modules that take long to import, and how the use of one is seen in a notebook.
+SLOW = {
+    "IPython.core.inputtransformer2": r"^\s*[%!?]|\?\s*$",
+    "matplotlib.pyplot": r"\bmatplotlib\b",
+    "torch": r"\btorch\b",
+}
 
 KEEP = (
     "Keep the name of the def line, and run the notebook from top to bottom in a fresh "
@@ -93,8 +102,9 @@ def grade_notebook(
     """
     grading = Grading(notebook, seed)
     stops: list[Stopped] = []
+    until = time.monotonic() + limits.notebook_seconds
     while not grading.is_complete() and len(stops) < MOST_STOPS:
-        with Process(limits) as process:
+        with Process(limits, modules_of(notebook), until) as process:
             submission.ran_in = process.level
             try:
                 grading.run_cells(process)
@@ -119,6 +129,12 @@ def grade_notebook(
         submission.status = stops[0].status if nothing else "partly graded"
 
 
+def modules_of(notebook: Notebook) -> tuple[str, ...]:
+    """What takes long to import, and is to be there before the notebook runs."""
+    text = "\n".join(source for _, source in notebook.cells)
+    return tuple(module for module, use in SLOW.items() if re.search(use, text, re.M))
+
+
 class Grading:
     """What is known so far of a notebook's cells and functions."""
 
@@ -134,14 +150,15 @@ class Grading:
 
     def run_cells(self, process: Process) -> None:
         """Run all cells but those that have ended a process."""
-        for number, source in self.notebook.cells:
-            if isinstance(self.troubles.get(number), Stopped):
-                continue
-            try:
-                self.troubles[number] = process.run(number, source)
-            except Stopped as stop:
-                self.troubles[number] = stop
-                raise
+        cells = [
+            (number, source)
+            for number, source in self.notebook.cells
+            if not isinstance(self.troubles.get(number), Stopped)
+        ]
+        for number, trouble in process.run(cells):
+            self.troubles[number] = trouble
+            if isinstance(trouble, Stopped):
+                raise trouble
 
     def judge_functions(self, process: Process) -> None:
         """Judge the functions that have no verdict yet."""

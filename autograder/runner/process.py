@@ -1,34 +1,21 @@
-"""A learner's process as the trusted side sees it: one message, one reply at a time."""
+"""A learner's process as the trusted side sees it: requests, replies, deadlines."""
 
 import contextlib
-import os
 import queue
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from autograder.answers import Answer, Outcome, Raised, receive, send
-from autograder.check import COLLECTING
 from autograder.exercise import Exercise, Probe
 from autograder.judge import right_helpers
+from autograder.runner.start import Limits, start
 
 LARGEST_HELP = 20_000  # numbers in a call that a right helper answers
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one notebook may use."""
-
-    seconds: float = 10.0  # one cell, or all calls of one function
-    megabytes: int = 2048
 
 
 class Stopped(Exception):
@@ -52,107 +39,118 @@ def no_answer() -> Stopped:
 
 
 class Process:
-    """A learner's process, to which one message at a time is sent."""
+    """A learner's process, which has until `until` on the monotonic clock."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self, limits: Limits, modules: tuple[str, ...] = (), until: float | None = None
+    ) -> None:
         self.limits = limits
-        self.folder = tempfile.TemporaryDirectory(
-            prefix="notebook-", ignore_cleanup_errors=True
-        )
-        inherited = {k: v for k, v in os.environ.items() if k != "AUTOGRADER_SECRET"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "autograder.runner.sandbox", str(limits.megabytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self.folder.name,
-            env=inherited
-            | {COLLECTING: "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
-               "MPLBACKEND": "Agg"},
-            start_new_session=True,  # so that what it starts can be ended with it
-        )  # fmt: skip
-        self.arrived: queue.Queue[Any] = queue.Queue()
+        self.until = until or time.monotonic() + limits.notebook_seconds
+        self.started = start(limits, modules)
+        self.level = self.started.level
+        # No more than this is read ahead: who writes for ever waits for ever.
+        self.arrived: queue.Queue[Any] = queue.Queue(maxsize=1)
+        self.over = threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
-        limited = self.wait(60)["limited"]
-        memory = "limits on time and memory" if limited else "a limit on time"
-        self.level = f"a process of its own, with {memory}"
+        # It also frees whoever waits for a process that does not read.
+        self.alarm = threading.Timer(self.until - time.monotonic(), self.started.end)
+        self.alarm.daemon = True
+        self.alarm.start()
 
     def _listen(self) -> None:
-        assert self.process.stdout is not None
-        try:
-            while True:
-                self.arrived.put(receive(self.process.stdout))
-        except Exception as error:  # the end, or something that is no message
-            self.arrived.put(error)
+        message: Any = None
+        while not isinstance(message, Exception):
+            try:
+                message = receive(self.started.replies)
+            except Exception as error:  # the end, or something that is no message
+                message = error
+            while not self.over.is_set():
+                with contextlib.suppress(queue.Full):
+                    self.arrived.put(message, timeout=0.1)
+                    break
 
     def tell(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # wait() says what happened
-            send(self.process.stdin, message)
+        with contextlib.suppress(OSError):  # it is gone: wait() says how
+            send(self.started.requests, message)
 
-    def wait(self, seconds: float) -> dict[str, Any]:
+    def wait(self, until: float) -> dict[str, Any]:
         """The next message, or Stopped."""
         try:
-            message = self.arrived.get(timeout=max(seconds, 0))
+            message = self.arrived.get(timeout=max(until - time.monotonic(), 0))
         except queue.Empty:
-            raise Stopped(
-                "timed out",
-                f"does not end within {self.limits.seconds:g} seconds "
-                "(an endless loop?)",
-            ) from None
-        if isinstance(message, EOFError):
+            raise self.too_late() from None
+        if isinstance(message, EOFError | OSError):
             raise self.ended()
         if not isinstance(message, dict):
             raise no_answer()
         return message
 
+    def too_late(self) -> Stopped:
+        if time.monotonic() >= self.until:
+            all_in_all = f"{self.limits.notebook_seconds:g} seconds"
+            return Stopped("timed out", f"does not end: the notebook has {all_in_all}")
+        return Stopped(
+            "timed out",
+            f"does not end within {self.limits.seconds:g} seconds (an endless loop?)",
+        )
+
     def ended(self) -> Stopped:
         """How the process has ended."""
-        try:
-            code = self.process.wait(1)
-        except subprocess.TimeoutExpired:  # it only closed the channel
+        if time.monotonic() >= self.until:
+            return self.too_late()
+        code = self.started.exit_code()
+        if code is None:  # it only closed the channel
             return no_answer()
         if code == -9:  # by the system: we have not done it
             return Stopped("out of memory", "is killed, as for want of memory")
         how = f"exit status {code}" if code >= 0 else f"signal {-code}"
         return Stopped("crashed", f"ends the whole Python process ({how})")
 
-    def run(self, number: int, source: str) -> Raised | None:
-        """Run one cell; what stopped it, if anything did."""
-        self.tell({"cell": number, "source": source})
-        error = self.wait(self.limits.seconds).get("error", "")
-        if error is not None and not isinstance(error, Raised):
-            raise no_answer()
-        self.has_memory(error)
-        return error
+    def soon(self) -> float:
+        """Until when a cell, or all calls of a function, may take."""
+        return min(self.until, time.monotonic() + self.limits.seconds)
+
+    def run(self, cells: list[tuple[int, str]]) -> Iterator[tuple[int, Any]]:
+        """Run cells; of each, its number and what stopped it: Raised, Stopped, None."""
+        self.tell({"cells": cells})
+        for number, _ in cells:
+            try:
+                error = self.wait(self.soon()).get("error", "")
+                if error is not None and not isinstance(error, Raised):
+                    raise no_answer()
+                self.has_memory(error)
+            except Stopped as stop:
+                yield number, stop
+                return
+            yield number, error
 
     def ask(
         self, exercise: Exercise, probes: list[Probe], names: list[str]
     ) -> list[Outcome]:
         """Call the learner's function on every probe, with these helpers right."""
         helpers = right_helpers(exercise, names)
-        outcomes: list[Outcome] = []
-        until = time.monotonic() + self.limits.seconds
-        for probe in probes:
-            self.tell({
-                "ask": exercise.name,
-                "args": probe.args,
-                "kwargs": probe.kwargs,
-                "adapter": exercise.adapter,
-                "helpers": list(helpers),
-            })  # fmt: skip
-            reply = self.wait(until - time.monotonic())
-            while "call" in reply:
-                self.tell(help_with(helpers, reply))
-                reply = self.wait(until - time.monotonic())
-            if "missing" in reply:
-                raise Missing(reply["missing"])
-            outcome = reply.get("outcome")
-            if not isinstance(outcome, Answer | Raised):
-                raise no_answer()
-            self.has_memory(outcome)
-            outcomes.append(outcome)
-        return outcomes
+        self.tell({
+            "ask": exercise.name,
+            "adapter": exercise.adapter,
+            "helpers": list(helpers),
+            "probes": [(probe.args, probe.kwargs) for probe in probes],
+        })  # fmt: skip
+        until = self.soon()
+        return [self.outcome(helpers, until) for _ in probes]
+
+    def outcome(self, helpers: dict[str, Any], until: float) -> Outcome:
+        """What came of one call; calls of right helpers are answered before."""
+        reply = self.wait(until)
+        while "call" in reply:
+            self.tell(help_with(helpers, reply))
+            reply = self.wait(until)
+        if "missing" in reply:
+            raise Missing(str(reply["missing"]) if reply["missing"] else None)
+        outcome = reply.get("outcome")
+        if not isinstance(outcome, Answer | Raised):
+            raise no_answer()
+        self.has_memory(outcome)
+        return outcome
 
     def has_memory(self, outcome: Outcome | None) -> None:
         """Stop where memory is used up: all that is asked after it would fail too."""
@@ -169,15 +167,9 @@ class Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.process.kill()
-        if hasattr(os, "killpg"):  # not on Windows
-            with contextlib.suppress(ProcessLookupError):  # it was alone
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it may hold an unsent message
-            self.process.stdin.close()
-        self.folder.cleanup()
+        self.alarm.cancel()
+        self.over.set()
+        self.started.end()
 
 
 def help_with(helpers: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,19 @@
 """The learner's side of the wall: run cells, call functions, send what they answer.
 
-This process gets code and inputs on its standard input and gives answers on its
-standard output. It imports neither the solutions nor the specs, and refuses to.
+It gets code and inputs on one stream and gives answers on another. It imports neither
+the solutions nor the specs, and refuses to.
 """
 
 import contextlib
 import linecache
 import os
+import random
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from autograder.answers import Raised, ask, raised, receive, replaced, send, tame
 
@@ -25,14 +29,18 @@ class Hide:
             raise ImportError(f"{name} cannot be imported while a notebook is graded")
 
 
-def limit_memory(megabytes: int) -> bool:
-    """Bound this process's memory, where the system can do that."""
+def limit(megabytes: int, seconds: int) -> bool:
+    """Bound this process's memory and processor time, where the system can do that."""
     try:
         import resource
     except ImportError:  # Windows
         return False
-    resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for what, most in (
+        (resource.RLIMIT_AS, megabytes << 20),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
     return True
 
 
@@ -97,23 +105,44 @@ def remote(name: str, requests: BinaryIO, replies: BinaryIO) -> Callable[..., An
     return call
 
 
-def answer(
+def answers(
     message: dict[str, Any],
     namespace: dict[str, Any],
     requests: BinaryIO,
     replies: BinaryIO,
-) -> Any:
-    """Call the function that the message names."""
+) -> Iterator[dict[str, Any]]:
+    """Call the function that the message names, with the arguments of each probe."""
     function = namespace.get(message["ask"])
     if not callable(function):
-        return {"missing": type(function).__name__ if function is not None else None}
+        yield {"missing": type(function).__name__ if function is not None else None}
+        return
     helpers = {name: remote(name, requests, replies) for name in message["helpers"]}
     with replaced(function, helpers):
-        return {
-            "outcome": ask(
-                function, message["args"], message["kwargs"], message["adapter"]
-            )
-        }
+        for args, kwargs in message["probes"]:
+            yield {"outcome": ask(function, args, kwargs, message["adapter"])}
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Do what the other side asks until it is gone."""
+    sys.meta_path.insert(0, Hide())
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main  # and not the program that this process began with
+    namespace = vars(main)
+    namespace["display"] = lambda *objects, **options: None
+    random.seed()
+    np.random.seed()  # noqa: NPY002 - else forks of one process draw the same numbers
+    send(replies, {"ready": True})
+    with contextlib.suppress(EOFError):
+        while True:
+            message = receive(requests)
+            for number, source in message.get("cells", ()):
+                send(replies, {"error": run_cell(source, number, namespace)})
+            if "ask" in message:
+                for reply in answers(message, namespace, requests, replies):
+                    try:
+                        send(replies, reply)
+                    except Exception as error:  # it is too large or too deep
+                        send(replies, {"outcome": raised(error)})
 
 
 def main() -> None:
@@ -122,25 +151,9 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    limited = limit_memory(int(sys.argv[1]))
+    limit(*map(int, sys.argv[1:]))
     sys.argv[1:] = []
-    sys.meta_path.insert(0, Hide())
-    send(replies, {"limited": limited})
-    namespace: dict[str, Any] = {
-        "__name__": "__main__",
-        "display": lambda *objects, **options: None,
-    }
-    with contextlib.suppress(EOFError):
-        while True:
-            message = receive(requests)
-            if "cell" in message:
-                error = run_cell(message["source"], message["cell"], namespace)
-                send(replies, {"error": error})
-                continue
-            try:
-                send(replies, answer(message, namespace, requests, replies))
-            except Exception as error:  # it is too large or too deep to be sent
-                send(replies, {"outcome": raised(error)})
+    serve(requests, replies)
 
 
 if __name__ == "__main__":
