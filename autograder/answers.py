@@ -6,6 +6,7 @@ On the wire a message is a tree (JSON) whose leaves are numbers, strings or arra
 
 import contextlib
 import copy
+import functools
 import inspect
 import io
 import itertools
@@ -22,6 +23,7 @@ import numpy as np
 from autograder import adapters
 
 HEADER = struct.Struct("<QQ")  # bytes of JSON, bytes of arrays
+NPY = struct.Struct("<8sH")  # magic and version, bytes of the header
 MAX_TREE, MAX_BLOB = 1 << 22, 1 << 25
 MAX_ARRAY = 1 << 22  # bytes: no exercise asks for more
 NUMBERS = "biufc"  # the kinds of dtype that an answer may have
@@ -81,26 +83,46 @@ def ask(
     if adapter is not None:
         args = (function, *args)
         function = getattr(adapters, adapter)
-    args, kwargs = copy.deepcopy((args, kwargs))
-    before = copy.deepcopy((args, kwargs))
+    given, named = copied(args), copied(kwargs)
     try:
-        names = list(inspect.signature(function).bind(*args, **kwargs).arguments)
+        value = tame(function(*given, **named))
+        stir_memory(value)
+    except TypeError as error:
+        misfit = bind(function, args, kwargs)
+        return misfit if isinstance(misfit, Raised) else raised(error)
+    except (Exception, SystemExit) as error:
+        return raised(error)
+    places = [i for i, old in enumerate(args) if not same(old, given[i])]
+    changed = [key for key in kwargs if not same(kwargs[key], named[key])]
+    if places:
+        bound = bind(function, args, kwargs)
+        names = bound if isinstance(bound, list) else []
+        changed[:0] = [
+            names[min(i, len(names) - 1)] if names else f"argument {i + 1}"  # *args
+            for i in places
+        ]
+    return Answer(value, tuple(dict.fromkeys(changed)))
+
+
+def bind(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[str] | Raised:
+    """The names that a function has for its arguments, or that it cannot take them."""
+    try:
+        return list(inspect.signature(function).bind(*args, **kwargs).arguments)
     except TypeError as error:
         return Raised("TypeError", str(error), binding=True)
     except ValueError:  # a builtin without a signature
-        names = []
-    try:
-        value = tame(function(*args, **kwargs))
-        stir_memory(value)
-    except (Exception, SystemExit) as error:
-        return raised(error)
-    changed = [
-        names[min(i, len(names) - 1)] if names else f"argument {i + 1}"  # *args
-        for i, (old, new) in enumerate(zip(before[0], args, strict=True))
-        if not same(old, new)
-    ]
-    changed += [key for key in kwargs if not same(before[1][key], kwargs[key])]
-    return Answer(value, tuple(dict.fromkeys(changed)))
+        return []
+
+
+def copied(value: Any) -> Any:
+    """A copy of an argument, down to its arrays."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(copied, value))
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else copy.deepcopy(value)
 
 
 # What freed memory is filled with after one call and after the next: as floats these
@@ -147,7 +169,9 @@ def same(old: Any, new: Any) -> bool:
         )
     if isinstance(old, list | tuple):
         return len(old) == len(new) and all(map(same, old, new))
-    return not isinstance(old, int | float | str | dict) or old == new
+    if isinstance(old, dict):
+        return old.keys() == new.keys() and all(same(old[k], new[k]) for k in old)
+    return not isinstance(old, int | float | str) or old == new
 
 
 def raised(error: BaseException) -> Raised:
@@ -188,15 +212,16 @@ def tame(value: Any) -> Any:
     return Opaque(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
 
 
-def send(stream: IO[bytes], message: Any) -> None:
-    """Write one message."""
+def send(stream: IO[bytes], message: Any, *, flush: bool = True) -> None:
+    """Write one message; unless it is flushed it may wait for the next one."""
     arrays: list[bytes] = []
     tree = json.dumps(_plain(message, arrays)).encode()
     blob = b"".join(arrays)
     if len(tree) > MAX_TREE or len(blob) > MAX_BLOB:
         raise ValueError("the answer is too large")
     stream.write(HEADER.pack(len(tree), len(blob)) + tree + blob)
-    stream.flush()
+    if flush:
+        stream.flush()
 
 
 def receive(stream: IO[bytes]) -> Any:
@@ -223,9 +248,7 @@ def _plain(value: Any, arrays: list[bytes]) -> Any:
     if plain and not isinstance(value, np.generic):  # np.float64 is a float, too
         return value
     if isinstance(value, np.ndarray | np.generic):
-        stream = io.BytesIO()
-        np.save(stream, np.asarray(value), allow_pickle=False)
-        arrays.append(stream.getvalue())
+        arrays.append(_header(value.dtype, value.shape) + value.tobytes())
         return {"array": isinstance(value, np.ndarray)}
     if isinstance(value, list):
         return [_plain(item, arrays) for item in value]
@@ -255,16 +278,47 @@ def _restore(tree: Any, arrays: IO[bytes]) -> Any:
     return TYPES[tag](**{k: _restore(v, arrays) for k, v in content.items()})
 
 
-def _read_array(stream: IO[bytes]) -> np.ndarray:
-    """Read a .npy file of numbers; what its header promises must be there.
+# A .npy file is its header and the numbers. There are few different headers, and
+# NumPy takes longer to write or read one than all the rest takes.
+
+
+@functools.lru_cache(1000)
+def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    fields = {
+        "shape": shape,
+        "fortran_order": False,
+        "descr": np.lib.format.dtype_to_descr(dtype),
+    }
+    np.lib.format.write_array_header_1_0(stream, fields)
+    return stream.getvalue()
+
+
+@functools.lru_cache(1000)
+def _understand(header: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, type and size in bytes of an array of numbers, of at most MAX_ARRAY.
 
     np.load would first make room for as much as a header that somebody forged says.
     """
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("a .npy file of another version")
+    stream = io.BytesIO(header)
+    np.lib.format.read_magic(stream)
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in NUMBERS or min(shape, default=0) < 0 or size > MAX_ARRAY:
+    if (
+        dtype.kind not in NUMBERS
+        or is_fortran
+        or min(shape, default=0) < 0
+        or size > MAX_ARRAY
+    ):
         raise ValueError(f"an array of {dtype} and of shape {shape}")
-    numbers = np.frombuffer(bytearray(stream.read(size)), dtype)
-    return numbers.reshape(shape, order="F" if is_fortran else "C")
+    return shape, dtype, size
+
+
+def _read_array(stream: IO[bytes]) -> np.ndarray:
+    """Read a .npy file as it is written here."""
+    start = _read(stream, NPY.size)
+    magic, length = NPY.unpack(start)
+    if magic != b"\x93NUMPY\x01\x00":
+        raise ValueError("no .npy file of version 1.0")
+    shape, dtype, size = _understand(start + _read(stream, length))
+    return np.frombuffer(bytearray(stream.read(size)), dtype).reshape(shape)

@@ -56,10 +56,11 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     """
     probes = probes + probes[::-1]
     own = ask(exercise, probes, [])
-    if not exercise.helpers or all(map(is_right, make_cases(exercise, probes, own))):
-        return judge_outcomes(exercise, probes, own)
+    cases = make_cases(exercise, probes, own)
+    if not exercise.helpers or all(map(is_right, cases)):
+        return judge_cases(exercise, cases)
     right = ask(exercise, probes, exercise.helpers)
-    helped = judge_outcomes(exercise, probes, right)
+    helped = judge_cases(exercise, make_cases(exercise, probes, right))
     first = [
         name
         for name in exercise.helpers
@@ -99,19 +100,17 @@ def same_outcomes(some: list[Outcome], others: list[Outcome]) -> bool:
 def make_cases(
     exercise: Exercise, probes: list[Probe], outcomes: list[Outcome]
 ) -> list[Case]:
+    expected = {id(probe): expect(exercise, probe) for probe in set(probes)}
     return [
-        Case(probe, expect(exercise, probe), outcome)
+        Case(probe, expected[id(probe)], outcome)
         for probe, outcome in zip(probes, outcomes, strict=True)
     ]
 
 
-def judge_outcomes(
-    exercise: Exercise, probes: list[Probe], outcomes: list[Outcome]
-) -> Verdict:
+def judge_cases(exercise: Exercise, cases: list[Case]) -> Verdict:
     """Compare answers with the solution's and explain the difference."""
-    cases = make_cases(exercise, probes, outcomes)
     verdict = Verdict(exercise.name, exercise.points, "", "")
-    tried = tuple(dict.fromkeys(probe.why for probe in probes))
+    tried = tuple(dict.fromkeys(case.probe.why for case in cases))
     wrong = [case for case in cases if not is_right(case)]
     if not wrong:
         return replace(verdict, verdict="right", message="Right.", tried=tried)

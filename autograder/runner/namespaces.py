@@ -67,40 +67,52 @@ def unshare(flags: int) -> None:
     call("unshare", libc.unshare(flags))
 
 
-def shut_off(visible: Iterable[Path], hidden: Iterable[Path]) -> None:
-    """Leave this process, and those that it starts, alone with some files.
+class Wall:
+    """A view of few files, for the process that builds it and all that it forks.
 
-    Of all files it sees the system's libraries and the `visible` folders but for the
-    `hidden` ones in them, read-only, and an empty folder /tmp of its own. The next
-    process that it forks is the first one in a process namespace of its own.
+    Of all files they see the system's libraries and the `visible` folders but for the
+    `hidden` ones in them, read-only.
     """
-    if libc is None:
-        raise Refused("there are no namespaces on this system")
-    spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
-    proc = os.open("/proc", os.O_PATH)
-    try:
-        try:  # as root: the mounts then belong to root, out of the learner's reach
-            unshare(spaces)
-            privileged = True
-        except Refused:
-            new_user(proc, os.geteuid(), os.getegid())
-            unshare(spaces)
-            privileged = False
-        os.umask(0o022)
-        change_root(list(visible), list(hidden))
-        if privileged:
+
+    def __init__(self, visible: Iterable[Path], hidden: Iterable[Path]) -> None:
+        if libc is None:
+            raise Refused("there are no namespaces on this system")
+        try:
+            self.proc = os.open("/proc", os.O_PATH)  # it can no more be seen later
+            self.is_root = True
+            try:
+                unshare(CLONE_NEWNS)
+            except Refused:
+                self.is_root = False
+                new_user(self.proc, os.geteuid(), os.getegid())
+                unshare(CLONE_NEWNS)
+            os.umask(0o022)
+            change_root(list(visible), list(hidden))
+        except OSError as error:
+            raise Refused(str(error)) from None
+
+    def go_behind(self) -> None:
+        """Leave this process, and those that it starts, alone in namespaces.
+
+        The next process that it forks is the first one in its process namespace. The
+        one place where they can write is an empty folder /tmp. They are in another
+        user namespace than the mounts, so that these are out of their reach.
+        """
+        own = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+        unshare(own)
+        options = f"size={SCRATCH_SIZE},nr_inodes=4096,mode=1777"
+        mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, options)
+        os.chdir(SCRATCH)
+        if self.is_root:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
             libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self is root's
-            new_user(proc, NOBODY, NOBODY)
-        forbid_more_users(proc)
-    except OSError as error:
-        raise Refused(str(error)) from None
-    finally:
-        os.close(proc)
-    if not os.access(os.__file__, os.R_OK):
-        raise Refused(f"other users than root cannot read Python's {os.__file__}")
+            if not os.access(os.__file__, os.R_OK):
+                raise Refused(f"only root can read Python's own {os.__file__}")
+        new_user(self.proc, os.geteuid(), os.getegid())
+        # In another one of its own the learner's code could mount and more.
+        write(self.proc, "sys/user/max_user_namespaces", "0")
 
 
 def new_user(proc: int, user: int, group: int) -> None:
@@ -112,11 +124,6 @@ def new_user(proc: int, user: int, group: int) -> None:
         ("gid_map", f"{INSIDE} {group} 1"),
     ):
         write(proc, f"self/{name}", text)
-
-
-def forbid_more_users(proc: int) -> None:
-    """In a user namespace of its own the learner's code could mount and more."""
-    write(proc, "sys/user/max_user_namespaces", "0")
 
 
 def write(proc: int, name: str, text: str) -> None:
@@ -149,8 +156,6 @@ def change_root(visible: list[Path], hidden: list[Path]) -> None:
     os.rmdir(OLD)
     os.makedirs(SCRATCH, exist_ok=True)
     make_read_only("/")
-    options = f"size={SCRATCH_SIZE},nr_inodes=4096,mode=1777"
-    mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, options)
     os.chdir(SCRATCH)
 
 

@@ -8,15 +8,17 @@ import contextlib
 import linecache
 import os
 import random
+import struct
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 from autograder.answers import Raised, ask, raised, receive, replaced, send, tame
 
+START = struct.Struct("<QQ")  # megabytes of memory, seconds of processor time
 HIDDEN = ("solutions", "autograder.specs", "autograder.live", "autograder.judge")
 RUN = ("time", "capture")  # the magics whose code leaves its names behind
 
@@ -92,7 +94,7 @@ def run_cell(source: str, number: int, namespace: dict[str, Any]) -> Raised | No
     return None
 
 
-def remote(name: str, requests: BinaryIO, replies: BinaryIO) -> Callable[..., Any]:
+def remote(name: str, requests: IO[bytes], replies: IO[bytes]) -> Callable[..., Any]:
     """A stand-in for an earlier exercise: the other side answers its calls."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -108,8 +110,8 @@ def remote(name: str, requests: BinaryIO, replies: BinaryIO) -> Callable[..., An
 def answers(
     message: dict[str, Any],
     namespace: dict[str, Any],
-    requests: BinaryIO,
-    replies: BinaryIO,
+    requests: IO[bytes],
+    replies: IO[bytes],
 ) -> Iterator[dict[str, Any]]:
     """Call the function that the message names, with the arguments of each probe."""
     function = namespace.get(message["ask"])
@@ -122,7 +124,7 @@ def answers(
             yield {"outcome": ask(function, args, kwargs, message["adapter"])}
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     """Do what the other side asks until it is gone."""
     sys.meta_path.insert(0, Hide())
     main = types.ModuleType("__main__")
@@ -140,9 +142,10 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
             if "ask" in message:
                 for reply in answers(message, namespace, requests, replies):
                     try:
-                        send(replies, reply)
+                        send(replies, reply, flush=False)
                     except Exception as error:  # it is too large or too deep
                         send(replies, {"outcome": raised(error)})
+                replies.flush()
 
 
 def main() -> None:

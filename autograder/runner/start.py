@@ -5,18 +5,16 @@ import functools
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 from autograder.answers import receive
 from autograder.check import COLLECTING
-
-START = struct.Struct("<QQ")  # megabytes of memory, seconds of processor time
+from autograder.runner.sandbox import START
 
 # Of the grader's environment a notebook's process has no more than these: there may
 # be keys and passwords in it.
@@ -50,8 +48,8 @@ class Started(Protocol):
     """A learner's process, seen from outside."""
 
     level: str
-    requests: BinaryIO
-    replies: BinaryIO
+    requests: IO[bytes]
+    replies: IO[bytes]
 
     def exit_code(self) -> int | None:
         """How it ended: minus the number of a signal, or a status; None: it runs."""
@@ -102,6 +100,9 @@ class Zygote:
                 pass_fds=[descriptor], env=environment("/tmp"),
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
+        told = self.control.recv(1000).decode()
+        if told != "ready":
+            raise Refused(told or "its first process ended at once")
 
     def fork(self, start: bytes, sockets: list[socket.socket]) -> None:
         with self.lock:
@@ -109,18 +110,26 @@ class Zygote:
 
 
 @functools.cache
-def zygote(modules: tuple[str, ...]) -> Zygote:
+def zygote(modules: tuple[str, ...]) -> Zygote | Refused:
     """Started when it is first needed; it ends with this process."""
-    return Zygote(modules)
+    try:
+        return Zygote(modules)
+    except Refused as refusal:
+        return refusal
 
 
 def fork(start: bytes, modules: tuple[str, ...], sockets: list[socket.socket]) -> None:
     """Ask the zygote for a process; a zygote that has died is replaced."""
-    try:
-        zygote(modules).fork(start, sockets)
-    except OSError:
-        zygote.cache_clear()
-        zygote(modules).fork(start, sockets)
+    for is_last in (False, True):
+        parent = zygote(modules)
+        if isinstance(parent, Refused):
+            raise parent
+        try:
+            return parent.fork(start, sockets)
+        except OSError:
+            if is_last:
+                raise
+            zygote.cache_clear()
 
 
 class Sandboxed:
@@ -134,20 +143,14 @@ class Sandboxed:
         message = START.pack(limits.megabytes, int(limits.notebook_seconds) + 5)
         with their_talk, their_leash:
             fork(message, modules, [their_talk, their_leash])
-        self.requests = self.talk.makefile("wb")
-        self.replies = self.talk.makefile("rb")
-        self.talk.settimeout(60)
+        self.requests: IO[bytes] = self.talk.makefile("wb")
+        self.replies: IO[bytes] = self.talk.makefile("rb")
         try:
             receive(self.replies)
-        except (OSError, EOFError):
-            self.leash.settimeout(5)
-            with contextlib.suppress(OSError):
-                told = self.leash.recv(1000).decode()
-                self.end()
-                raise Refused(told.removeprefix("refused ") or "it ended") from None
+        except EOFError:  # its guard has told why
+            told = self.leash.recv(1000).decode()
             self.end()
-            raise Refused("the sandbox does not start") from None
-        self.talk.settimeout(None)
+            raise Refused(told.removeprefix("refused ")) from None
 
     def exit_code(self) -> int | None:
         self.leash.settimeout(1)
@@ -179,8 +182,8 @@ class Limited:
         )  # fmt: skip
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.requests: BinaryIO = self.process.stdin
-        self.replies: BinaryIO = self.process.stdout
+        self.requests: IO[bytes] = self.process.stdin
+        self.replies: IO[bytes] = self.process.stdout
         receive(self.replies)
 
     def exit_code(self) -> int | None:

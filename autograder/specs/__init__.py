@@ -4,6 +4,7 @@ Every exercise named in a spec is found here by its name. Only the spec that a n
 belongs to is imported: those from chapter 17 on need PyTorch.
 """
 
+import functools
 import hashlib
 import importlib
 import re
@@ -21,6 +22,7 @@ def stems() -> list[str]:
     return sorted(path.stem for path in HERE.glob("[!_]*.py"))
 
 
+@functools.cache
 def stem_of(name: str) -> str | None:
     """The chapter whose solutions define a function of this name."""
     for stem in stems():
@@ -43,6 +45,7 @@ def find(name: str) -> Exercise | None:
     return next((e for e in exercises if e.name == name), None)
 
 
+@functools.cache
 def version_of(stem: str) -> str:
     """Changes whenever what is asked in a chapter, or its answer, changes."""
     digest = hashlib.sha256()

@@ -1,0 +1,325 @@
+"""How a notebook's code is run: in a sandbox or with limits alone, and to its end."""
+
+import inspect
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autograder.course import ROOT
+from autograder.notebooks import fill, load, write
+from autograder.runner import start as starting
+from autograder.runner.coordinator import Submission, grade
+from autograder.runner.start import Limits, Refused, start
+from solutions import masks
+
+RELEASE = load(ROOT / "exercises" / "release" / "06_masks" / "06_masks.ipynb")
+NAMES = ["causal_mask", "padding_mask", "combine_masks", "decoder_mask"]
+RIGHT = {name: inspect.getsource(getattr(masks, name)) for name in NAMES}
+ALL = 8
+
+
+def can_sandbox() -> bool:
+    try:
+        start(Limits(sandbox="required")).end()
+    except Refused:
+        return False
+    return True
+
+
+SANDBOX = can_sandbox()
+LEVELS = ["required", "never"] if SANDBOX else ["never"]
+needs_sandbox = pytest.mark.skipif(
+    not SANDBOX, reason="this system allows no sandbox: what it does cannot be seen"
+)
+
+
+@pytest.fixture
+def graded(tmp_path):
+    """Grade right answers but for these, with these cells in front."""
+
+    def graded(
+        answers: dict[str, str] | None = None, *cells: str, **limits: object
+    ) -> Submission:
+        content = fill(RELEASE, RIGHT | (answers or {}))
+        content["cells"] = [
+            *({"cell_type": "code", "metadata": {}, "source": cell} for cell in cells),
+            *content["cells"],
+        ]
+        path = tmp_path / "mine.ipynb"
+        write(content, path)
+        return grade(path, limits=Limits(**{"seconds": 1.0} | limits))
+
+    return graded
+
+
+def body(text: str) -> dict[str, str]:
+    """An answer to decoder_mask with this body."""
+    lines = "\n    ".join(text.splitlines())
+    return {"decoder_mask": f"def decoder_mask(tokens, pad_id):\n    {lines}"}
+
+
+def told(submission: Submission, name: str = "decoder_mask") -> str:
+    [verdict] = [v for v in submission.verdicts if v.name == name]
+    return verdict.message
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_right_answers_earn_everything_and_the_level_is_said(graded, level):
+    submission = graded(sandbox=level)
+    assert (submission.status, submission.points) == ("graded", ALL)
+    name = "a sandbox: " if level == "required" else "a process of its own"
+    assert submission.ran_in.startswith(name)
+    assert ("as was asked for" in submission.ran_in) == (level == "never")
+
+
+ENDS = {
+    "a loop": ("while True: pass", "does not end within 1 seconds"),
+    "os._exit": ("import os\nos._exit(3)", "(exit status 3)"),
+    "a segmentation fault": ("import ctypes\nctypes.string_at(0)", "(signal 11)"),
+    "memory": ("return bytearray(1 << 32)", "needs more than 2048 MB"),
+    "nothing is read": (
+        "import threading\nthreading.Event().wait()",
+        "does not end within 1 seconds",
+    ),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("way", ENDS)
+def test_a_function_that_ends_the_process_costs_only_its_own_points(graded, way, level):
+    source, fact = ENDS[way]
+    submission = graded(body(source), sandbox=level)
+    assert (submission.status, submission.points) == ("partly graded", ALL - 3)
+    assert fact in told(submission)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_notebook_has_a_time_for_everything(graded, level):
+    started = time.monotonic()
+    loops = ["while True: pass"] * 5
+    submission = graded({}, *loops, notebook_seconds=2.5, sandbox=level)
+    assert time.monotonic() - started < 10
+    assert (submission.status, submission.points) == ("timed out", 0)
+    assert "does not end: the notebook has 2.5 seconds" in told(submission)
+
+
+FLOOD = """import os, struct
+frame = struct.pack("<QQ", 4, 0) + b"null"
+descriptors = []
+for number in range(3, 20):
+    try:
+        os.fstat(number)
+        descriptors.append(number)
+    except OSError:
+        pass
+while True:
+    for number in descriptors:
+        try:
+            os.write(number, frame * 1000)
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_flood_of_messages_is_not_read_ahead(graded, level):
+    submission = graded(body(FLOOD), sandbox=level)
+    assert submission.points == ALL - 3
+    assert "sends the grader something that is no answer" in told(submission)
+
+
+# In the guise of the grader's partner, read nothing any more: a request must not hold
+# the grader up for longer than the notebook may take.
+DEAF = """import os, time
+from autograder.answers import send
+for number in range(3, 20):
+    try:
+        with os.fdopen(number, "wb", closefd=False) as stream:
+            for _ in range(50):
+                send(stream, {"error": None})
+    except OSError:
+        pass
+time.sleep(99)
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_who_does_not_listen_holds_nobody_up(graded, level):
+    started = time.monotonic()
+    submission = graded({}, DEAF, notebook_seconds=3, sandbox=level)
+    assert time.monotonic() - started < 10
+    assert submission.points == 0
+    assert submission.status in ("timed out", "crashed")
+
+
+@needs_sandbox
+def test_what_a_notebook_sees_of_the_machine_is_python_and_an_empty_folder(graded):
+    look = """import os
+def tree(path, depth):
+    for entry in os.scandir(path):
+        seen.append(entry.path)
+        if depth and entry.is_dir(follow_symlinks=False):
+            tree(entry.path, depth - 1)
+seen = []
+tree("/", 1)
+home = os.listdir("."), os.getcwd(), os.getpid(), os.getuid()
+raise RuntimeError((home, [p for p in seen if not p.startswith("/usr")]))"""
+    text = told(graded(body(look)))
+    assert "(([], '/tmp', 1, 1000), [" in text
+    for hidden in ("/proc", "/sys", "/home", "/var", "/etc/passwd"):
+        assert hidden not in text
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "path", [ROOT / "solutions" / "masks.py", ROOT / "tests", ROOT / "autograder"]
+)
+def test_the_course_cannot_be_seen(graded, path):
+    text = told(graded(body(f"import os\nos.stat({str(path)!r})")))
+    assert "FileNotFoundError" in text
+
+
+@needs_sandbox
+def test_lazy_imports_work_and_nothing_of_python_can_be_changed(graded):
+    source = """import decimal, json, os, numpy
+numpy.testing, numpy.polynomial, numpy.fft
+for file in (json.__file__, numpy.__file__, os.devnull + "2", "/x", "/usr/x"):
+    try:
+        open(file, "a")
+    except OSError as error:
+        assert error.strerror in ("Read-only file system", "Permission denied")
+    else:
+        raise AssertionError(file)
+open("mine", "w").write("mine")
+raise RuntimeError(os.listdir())"""
+    assert "RuntimeError: ['mine'] at" in told(graded(body(source)))
+
+
+@needs_sandbox
+def test_a_required_sandbox_that_is_refused_stops_everything(graded, monkeypatch):
+    def refuse(*arguments):
+        raise Refused("no user namespaces")
+
+    monkeypatch.setattr(starting, "Sandboxed", refuse)
+    with pytest.raises(Refused, match="no user namespaces"):
+        graded(sandbox="required")
+    submission = graded()
+    assert submission.points == ALL
+    assert submission.ran_in.endswith("but no sandbox (no user namespaces)")
+
+
+@needs_sandbox
+def test_a_zygote_that_has_died_is_replaced(graded):
+    assert graded().points == ALL
+    zygote = starting.zygote(())
+    zygote.process.kill()
+    zygote.process.wait()
+    submission = graded(sandbox="required")
+    assert (submission.status, submission.points) == ("graded", ALL)
+
+
+@needs_sandbox
+def test_the_zygote_has_never_imported_an_answer(graded):
+    source = """import sys, gc
+names = {name.split(".")[0] for name in sys.modules}
+assert "numpy" in names and "solutions" not in names
+assert not any(name.startswith("autograder.specs") for name in sys.modules)
+found = [o for o in gc.get_objects() if callable(o)]
+names = {getattr(o, "__module__", None) for o in found}
+raise RuntimeError(sorted(str(n) for n in names if str(n).startswith("solution")))"""
+    assert "RuntimeError: [] at" in told(graded(body(source)))
+
+
+def is_running(argument: str) -> bool:
+    """Whether a process has this argument; one that has ended has none."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if argument.encode() in path.read_bytes().split(b"\0"):
+                return True
+        except OSError:  # it has just ended
+            continue
+    return False
+
+
+@needs_sandbox
+def test_if_the_grader_is_killed_nothing_goes_on(tmp_path):
+    seconds = f"300.{os.getpid()}"
+    cell = f"import subprocess\nsubprocess.run(['sleep', '{seconds}'])"
+    content = fill(RELEASE, {})
+    content["cells"] = [{"cell_type": "code", "metadata": {}, "source": cell}]
+    content["cells"] += RELEASE["cells"]
+    path = tmp_path / "mine.ipynb"
+    write(content, path)
+    grader = subprocess.Popen(
+        [sys.executable, "-m", "autograder.cli", "grade", str(path)],
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(lambda: is_running(seconds))
+    grader.send_signal(signal.SIGKILL)
+    grader.wait()
+    wait_until(lambda: not is_running(seconds))
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+AS_ORDINARY_USER = """
+import os, sys
+from autograder.runner import namespaces as n
+from pathlib import Path
+
+# Another user could not read a Python that lies in root's home: show it elsewhere.
+n.unshare(n.CLONE_NEWNS)
+n.change_root([Path(p) for p in sys.argv[2:]] + [Path("/proc")], [])
+n.mount("proc", "/proc", "proc")
+os.setgroups([]); os.setresgid(4321, 4321, 4321); os.setresuid(4321, 4321, 4321)
+os.execv(sys.executable, [sys.executable, "-m", "autograder.cli", "grade",
+                          "--json", sys.argv[1]])
+"""
+
+
+@needs_sandbox
+@pytest.mark.skipif(os.getuid() != 0, reason="the other tests run as ordinary user")
+def test_an_ordinary_user_has_the_same_sandbox(tmp_path):
+    path = tmp_path / "mine.ipynb"
+    write(
+        fill(RELEASE, RIGHT | body("import os\nraise RuntimeError(os.getuid())")), path
+    )
+    tmp_path.chmod(0o755)
+    visible = [ROOT, Path(sys.prefix), Path(sys.base_prefix), tmp_path]
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ORDINARY_USER, str(path), *map(str, visible)],
+        capture_output=True,
+        text=True,
+    )
+    assert '"ran_in": "a sandbox: ' in done.stdout, done.stderr
+    assert '"points": 5' in done.stdout
+    assert "RuntimeError: 1000 at" in done.stdout
+
+
+def test_the_environment_of_the_grader_is_not_the_notebooks(graded, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "swordfish")
+    source = "import os\nraise RuntimeError(sorted(os.environ))"
+    for level in LEVELS:
+        text = told(graded(body(source), sandbox=level))
+        assert "RuntimeError: [" in text
+        assert "PGPASSWORD" not in text
+
+
+def test_the_folder_of_a_process_is_removed(graded, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    source = "import os\nopen('x', 'w')\nraise RuntimeError(os.getcwd())"
+    text = told(graded(body(source), sandbox="never"))
+    assert str(tmp_path / "notebook-") in text
+    assert not list(tmp_path.glob("notebook-*"))
+    assert shutil.which("sh")  # what it saw of the path
