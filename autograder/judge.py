@@ -3,7 +3,7 @@
 import copy
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,8 +47,13 @@ class Verdict:
         return self.max_points if self.verdict == "right" else 0
 
 
-def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
-    """Judge a function by what it answers.
+def judge(
+    exercise: Exercise,
+    probes: list[Probe],
+    ask: Ask,
+    known: Collection[str] = (),
+) -> Verdict:
+    """Judge a function by what it answers; `known` names functions that are right.
 
     It is right when it is right with the learner's own earlier functions, or with the
     right ones in their place: nobody loses points twice for one mistake. Every probe
@@ -64,7 +69,8 @@ def judge(exercise: Exercise, probes: list[Probe], ask: Ask) -> Verdict:
     first = [
         name
         for name in exercise.helpers
-        if not same_outcomes(
+        if name not in known
+        and not same_outcomes(
             ask(exercise, probes, [h for h in exercise.helpers if h != name]), right
         )
     ]

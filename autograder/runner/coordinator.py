@@ -183,7 +183,8 @@ class Grading:
             return process.ask(exercise, probes, helpers)
 
         try:
-            return judge(exercise, exercise.draw(self.seed), ask)
+            right = [h for h in known if known[h].points]
+            return judge(exercise, exercise.draw(self.seed), ask, right)
         except Missing as missing:
             return absent(exercise, missing, self.notebook, self.troubles)
         except Stopped as stop:

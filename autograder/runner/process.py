@@ -48,9 +48,9 @@ class Process:
         self.until = until or time.monotonic() + limits.notebook_seconds
         self.started = start(limits, modules)
         self.level = self.started.level
-        # No more than this is read ahead: who writes for ever waits for ever.
-        self.arrived: queue.Queue[Any] = queue.Queue(maxsize=1)
-        self.over = threading.Event()
+        self.arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # Nothing is read before it is asked for: who writes for ever waits for ever.
+        self.asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
         # It also frees whoever waits for a process that does not read.
         self.alarm = threading.Timer(self.until - time.monotonic(), self.started.end)
@@ -58,16 +58,11 @@ class Process:
         self.alarm.start()
 
     def _listen(self) -> None:
-        message: Any = None
-        while not isinstance(message, Exception):
+        while self.asked.get():
             try:
-                message = receive(self.started.replies)
+                self.arrived.put(receive(self.started.replies))
             except Exception as error:  # the end, or something that is no message
-                message = error
-            while not self.over.is_set():
-                with contextlib.suppress(queue.Full):
-                    self.arrived.put(message, timeout=0.1)
-                    break
+                self.arrived.put(error)
 
     def tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # it is gone: wait() says how
@@ -75,6 +70,7 @@ class Process:
 
     def wait(self, until: float) -> dict[str, Any]:
         """The next message, or Stopped."""
+        self.asked.put(True)
         try:
             message = self.arrived.get(timeout=max(until - time.monotonic(), 0))
         except queue.Empty:
@@ -168,7 +164,7 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         self.alarm.cancel()
-        self.over.set()
+        self.asked.put(False)
         self.started.end()
 
 
