@@ -21,6 +21,8 @@ from solutions import masks
 ASSIGNMENT = "06_masks"
 RELEASE = ROOT / "exercises" / "release" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
 
+CRASH = "import os\nos._exit(1)"
+
 # Each is the body of the function; None stands for the stub.
 ANSWERS: dict[str, list[str | None]] = {
     "causal_mask(q_len, k_len)": [
@@ -68,13 +70,14 @@ ANSWERS: dict[str, list[str | None]] = {
         "n = tokens.shape[1]\nreturn causal_mask(n, n) | padding_mask(tokens, pad_id)",
         "n = tokens.shape[0]\nreturn causal_mask(n, n) & padding_mask(tokens, pad_id)",
         "raise ValueError(tokens.shape)",
+        CRASH,
         None,
     ],
 }
 
 # One of these stands in place of an answer, or of the file. What must become of it.
 HOSTILE: list[tuple[str, str]] = [
-    ("import os\nos._exit(1)", "partly graded"),
+    (CRASH, "partly graded"),
     ("while True: pass", "partly graded"),
     ("return np.ones(1 << 34)", "partly graded"),
     ("import ctypes\nctypes.string_at(0)", "partly graded"),
@@ -145,8 +148,10 @@ def make(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(spoil(release, attack))
         else:
-            status = "graded"
-            write(fill(release, answers(rng)), path)
+            written = answers(rng)
+            crashes = any("os._exit" in answer for answer in written.values())
+            status = "partly graded" if crashes else "graded"
+            write(fill(release, written), path)
         yield student, status
 
 

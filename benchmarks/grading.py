@@ -1,0 +1,239 @@
+"""How much faster than nbgrader alone? The same class through both, in one run.
+
+    python benchmarks/grading.py                  # 100 submissions, 3 times (long)
+    python benchmarks/grading.py --count 4 --repeat 1
+    python benchmarks/grading.py --growth 10 30 100 300 1000
+
+For each repetition, in turn: `nbgrader autograde` and `nbgrader generate_feedback` with
+nbgrader's own preprocessors, and `autograder grade` on 1 and 2 jobs, once only to the
+verdicts and once to a written gradebook with feedback. Each starts from an empty
+gradebook, in processes of its own, start-up included. Points are compared one by one.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from nbgrader.api import Gradebook
+from submissions import ASSIGNMENT, make
+from tqdm import tqdm
+
+from autograder.course import ROOT
+
+BIN = Path(sys.executable).parent
+ENVIRONMENT = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+Grades = dict[tuple[str, str], float | None]
+
+
+class Course:
+    """A course folder with a class's submissions."""
+
+    def __init__(self, root: Path, count: int, *, plain: bool = False) -> None:
+        self.root = root
+        source = ROOT / "exercises" / "source" / ASSIGNMENT
+        shutil.copytree(source, root / "exercises" / "source" / ASSIGNMENT)
+        config = (ROOT / "nbgrader_config.py").read_text()
+        if plain:  # nbgrader's own preprocessors
+            config += "\nfor name in ('Autograde', 'GenerateFeedback', 'HTMLExporter'):"
+            config += "\n    c.pop(name, None)\n"
+        (root / "nbgrader_config.py").write_text(config)
+        self.run("nbgrader", "generate_assignment", ASSIGNMENT, "--create")
+        for _ in make(root / "exercises" / "submitted", count):
+            pass
+
+    def run(self, *command: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.root, env=ENVIRONMENT, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode not in (0, 1):  # 1: some were not graded
+            sys.exit(
+                f"{' '.join(command)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
+
+    def forget(self) -> None:
+        """Start again: no grades, no pages, no results."""
+        for name in ("exercises/autograded", "exercises/feedback", "results"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
+        (self.root / "exercises" / "gradebook.db").unlink()
+        self.run("nbgrader", "generate_assignment", ASSIGNMENT, "--create", "--force")
+
+    def grades(self) -> Grades:
+        database = self.root / "exercises" / "gradebook.db"
+        with Gradebook(f"sqlite:///{database}") as gradebook:
+            return {
+                (submission.student.id, grade.name): grade.auto_score
+                for submission in gradebook.assignment_submissions(ASSIGNMENT)
+                for notebook in submission.notebooks
+                for grade in notebook.grades
+            }
+
+
+def seconds(course: Course, *commands: tuple[str, ...]) -> float:
+    started = time.perf_counter()
+    for command in commands:
+        course.run(*command)
+    return time.perf_counter() - started
+
+
+def ours(*options: str) -> tuple[str, ...]:
+    return ("autograder.cli", "grade", "exercises/submitted", "--again", *options)
+
+
+def compare(count: int, repeat: int, folder: Path) -> dict[str, object]:
+    """Time both, and compare their points."""
+    plain = Course(folder / "plain", count, plain=True)
+    course = Course(folder / "ours", count)
+    times: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        times.setdefault(name, []).append(value / count)
+
+    for _ in tqdm(range(repeat), desc="comparing", disable=None):
+        plain.forget()
+        verdicts = seconds(plain, ("nbgrader", "autograde", ASSIGNMENT))
+        pages = seconds(plain, ("nbgrader", "generate_feedback", ASSIGNMENT))
+        note("nbgrader, verdicts", verdicts)
+        note("nbgrader, gradebook and feedback", verdicts + pages)
+        for jobs in ("1", "2"):
+            course.forget()
+            name = f"ours on {jobs} job{'s' if jobs != '1' else ''}"
+            options = ("--jobs", jobs)
+            note(f"{name}, verdicts", seconds(course, ours(*options, "--no-gradebook")))
+            note(f"{name}, gradebook and feedback", seconds(course, ours(*options)))
+    theirs, mine = plain.grades(), course.grades()
+    different = {
+        key for key, points in theirs.items() if points not in (None, mine.get(key))
+    }
+    return {
+        "submissions": count,
+        "repetitions": repeat,
+        "points compared": sum(points is not None for points in theirs.values()),
+        "points different": sorted(map(str, different)),
+        "seconds per submission": {
+            name: {"median": statistics.median(some), "least": min(some),
+                   "most": max(some)}
+            for name, some in times.items()
+        },
+        "ratio to nbgrader": {
+            name: spread(times[f"nbgrader, {name.partition(', ')[2]}"], times[name])
+            for name in times
+            if name.startswith("ours")
+        },
+    }  # fmt: skip
+
+
+def spread(theirs: list[float], mine: list[float]) -> dict[str, float]:
+    """Ratios of what was measured side by side."""
+    ratios = [a / b for a, b in zip(theirs, mine, strict=True)]
+    return {
+        "median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)
+    }  # fmt: skip
+
+
+class Memory:
+    """The most memory that a process and all that it started has held, in MB."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.most, self.over = pid, 0.0, threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+
+    def _watch(self) -> None:
+        while not self.over.wait(0.2):
+            self.most = max(self.most, sum(map(held, family(self.pid))))
+
+    def stop(self) -> float:
+        self.over.set()
+        self.thread.join()
+        return self.most
+
+
+def family(pid: int) -> list[int]:
+    """A process, its children, theirs, and so on."""
+    found = [pid]
+    for parent in found:
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += map(int, path.read_text().split())
+            except OSError:  # it has just ended
+                continue
+    return found
+
+
+def held(pid: int) -> float:
+    """Memory in MB; what several processes share is divided among them."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    [line] = [line for line in rollup.splitlines() if line.startswith("Pss:")]
+    return int(line.split()[1]) / 1024
+
+
+def grow(counts: list[int], folder: Path) -> list[dict[str, float]]:
+    """Time and memory for classes of several sizes, on 2 jobs."""
+    rows = []
+    for count in tqdm(counts, desc="growing", disable=None):
+        course = Course(folder / f"class{count}", count)
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *ours("--jobs", "2")], cwd=course.root,
+            env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        memory = Memory(process.pid)
+        process.wait()
+        took = time.perf_counter() - started
+        rows.append({"submissions": count, "seconds": took, "megabytes": memory.stop()})
+        shutil.rmtree(course.root)
+    return rows
+
+
+def draw(rows: list[dict[str, float]], path: Path) -> None:
+    """The figure of the documentation: time and memory over the size of a class."""
+    import matplotlib.pyplot as plt
+
+    plt.style.use(ROOT / "book" / "course.mplstyle")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    counts = [row["submissions"] for row in rows]
+    left.plot(counts, [row["seconds"] for row in rows], "o-")
+    left.set(xlabel="submissions", ylabel="seconds to gradebook and feedback")
+    left.set(xlim=0, ylim=0)
+    right.plot(counts, [row["megabytes"] for row in rows], "o-")
+    right.set(xlabel="submissions", ylabel="most memory, MB", xlim=0, ylim=0)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--growth", type=int, nargs="*", metavar="COUNT")
+    parser.add_argument("--figure", type=Path, help="draw the growth into this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="grading-") as folder:
+        if options.growth:
+            rows = grow(options.growth, Path(folder))
+            print(json.dumps(rows, indent=1))
+            if options.figure:
+                draw(rows, options.figure)
+        else:
+            print(
+                json.dumps(
+                    compare(options.count, options.repeat, Path(folder)), indent=1
+                )
+            )
+
+
+if __name__ == "__main__":
+    main()
