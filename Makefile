@@ -15,7 +15,7 @@ PAGES = _config.yml _toc.yml $(shell find book -type f -not -path '*/__pycache__
 SAMPLES = examples/right.ipynb examples/unsolved.ipynb \
 	examples/the_article/06_hidden_queries.ipynb
 
-.PHONY: course install notebooks site samples work lab test check mutants clean help
+.PHONY: course install notebooks site samples work lab test attacks check mutants clean help
 .DELETE_ON_ERROR:
 
 course: install notebooks site samples
@@ -62,6 +62,9 @@ test: $(NOTEBOOKS) $(SITE)
 mutants: $(INSTALLED)
 	$(BIN)/python tests/mutants.py
 
+attacks: $(INSTALLED)
+	$(BIN)/python tests/attacks/table.py
+
 $(VENV)/dev-installed: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[course,dev]'
 	@touch $@
@@ -82,5 +85,6 @@ help:
 	@echo "make notebooks the exercise notebooks, from exercises/*.py"
 	@echo "make test      the whole test suite"
 	@echo "make mutants   every small change of every solution, handed in as an answer"
+	@echo "make attacks   the table of attacks in the book, from the tests' data"
 	@echo "make check     ruff and pyright"
 	@echo "make clean     remove the built site"

@@ -154,6 +154,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+    os.close(nowhere)
     limit(*map(int, sys.argv[1:]))
     sys.argv[1:] = []
     serve(requests, replies)
