@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from nbgrader.converters import Autograde
-
-from autograder.gradebook import with_ours
+from autograder.gradebook import configure
 
 # traitlets, which reads this file for nbgrader, puts get_config into its namespace
 c = get_config()  # noqa: F821
@@ -12,5 +10,4 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.root = str(Path.cwd() / "exercises")
 c.CourseDirectory.course_id = "what-the-decoder-sees"
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
-for phase in ("sanitize_preprocessors", "autograde_preprocessors"):
-    c.Autograde[phase] = with_ours(getattr(Autograde, phase).default())
+configure(c)

@@ -4,11 +4,16 @@ import copy
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autograder import specs
+
+
+MOST_BYTES = 64 << 20  # of a file
+MOST_TEXT = 2 << 20  # characters in all cells
 
 
 class UnreadableNotebook(Exception):
@@ -21,11 +26,17 @@ class Notebook:
 
     cells: list[tuple[int, str]]  # number of the cell, from 1, and its source
     stem: str
+    repairs: tuple[str, ...] = ()  # what is otherwise than it was handed out
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read a notebook file as it is."""
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UnreadableNotebook(
+                f"It is larger than {MOST_BYTES >> 20} MB: clear its outputs in Jupyter "
+                "and save it again."
+            )
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise UnreadableNotebook(
@@ -111,6 +122,11 @@ def understand(content: dict[str, Any]) -> Notebook:
         for number, cell in enumerate(content["cells"], start=1)
         if cell["cell_type"] == "code"
     ]
+    if sum(len(source_of(cell)) for cell in content["cells"]) > MOST_TEXT:
+        raise UnreadableNotebook(
+            f"Its cells hold more than {MOST_TEXT >> 20} million characters: no answer "
+            "needs that."
+        )
     ids = {grade_id_of(cell) for cell in content["cells"]} - {None}
     text = "\n".join(source for _, source in code)
     defined = set(re.findall(r"^(?:async )?def (\w+)", text, re.M))
@@ -122,11 +138,53 @@ def understand(content: dict[str, Any]) -> Notebook:
             if stem:
                 counts[stem] = counts.get(stem, 0) + 1
         if counts:
-            return Notebook(code, max(sorted(counts), key=lambda stem: counts[stem]))
+            stem = max(sorted(counts), key=lambda stem: counts[stem])
+            return Notebook(code, stem, tuple(find_repairs(content, stem)))
     raise UnreadableNotebook(
         "It holds no exercise of this course: no cell asks for one, and no function "
         "has an exercise's name. Is it the right file?"
     )
+
+
+def find_repairs(content: dict[str, Any], stem: str) -> Iterator[str]:
+    """What a notebook is graded in spite of, in sentences."""
+    expected = {}  # the marks of our cells, in their order: what a check cell holds
+    for exercise in specs.exercises_of(stem):
+        expected[exercise.name] = None
+        expected[f"check_{exercise.name}"] = f"check({exercise.name})"
+    cells = [cell for cell in content["cells"] if grade_id_of(cell) in expected]
+    found = [str(grade_id_of(cell)) for cell in cells]
+    if not found:
+        yield "It has lost nbgrader's marks: its functions are found by their names."
+    for name in dict.fromkeys(found):
+        if found.count(name) > 1:
+            yield f"The cell {name} is there {found.count(name)} times."
+    for name, check in expected.items():
+        if found and check and name not in found:
+            yield f"The cell {name} is gone: it is graded all the same."
+    for cell, name in zip(cells, found, strict=True):
+        check = expected[name]
+        if cell["cell_type"] != "code":
+            yield f"The cell {name} is no code any more."
+        elif check and source_of(cell).strip() != check:
+            yield f"The cell {name} was changed: it counts as it was handed out."
+    order = list(dict.fromkeys(found))
+    if order != [name for name in expected if name in order]:
+        yield "Its cells stand in another order."
+    yield from find_foreign(content)
+
+
+def find_foreign(content: dict[str, Any]) -> Iterator[str]:
+    """What a notebook holds that is none of ours, and is left out."""
+    kernel = content.get("metadata", {}).get("kernelspec")
+    name = kernel.get("name") if isinstance(kernel, dict) else None
+    language = kernel.get("language", "python") if isinstance(kernel, dict) else None
+    if name is not None and (language != "python" or not isinstance(name, str)):
+        yield "It asks for another language than Python: it is run as Python."
+    if any(cell.get("attachments") for cell in content["cells"]):
+        yield "It holds attached files: they are left out."
+    if any(cell["cell_type"] not in ("code", "markdown") for cell in content["cells"]):
+        yield "It holds cells that are neither code nor text: they are left out."
 
 
 # A learner's copy of an exercise

@@ -237,7 +237,7 @@ def course(released) -> Course:
     done = released.nbgrader("autograde", "*")
     failed = re.findall(r"error processing assignment '(.*)' for student '(.*)'",
                         done.stderr)  # fmt: skip
-    assert failed == [(MASKS, "torn")], done.stderr
+    assert (failed, done.returncode) == ([], 0), done.stderr
     for command in (["generate_feedback", "*"], ["export"]):
         done = released.nbgrader(*command)
         assert done.returncode == 0, done.stderr
@@ -353,7 +353,8 @@ def plain(released, tmp_path_factory) -> Course:
         shutil.copytree(released.root / "exercises" / step / MASKS, folder)
     database = course.root / "exercises" / "gradebook.db"
     shutil.copy(released.root / "exercises" / "gradebook.db", database)
-    config = (ROOT / "nbgrader_config.py").read_text() + "del c['Autograde']\n"
+    config = (ROOT / "nbgrader_config.py").read_text()
+    config += "del c['Autograde'], c['HTMLExporter']\n"
     (course.root / "nbgrader_config.py").write_text(config)
     ours = course.release(MASKS)
     course.submit("right", MASKS, fill(ours, RIGHT))

@@ -117,6 +117,7 @@ def grade_notebook(
         for exercise in grading.exercises
     ]
     submission.assignment = assignment_of(notebook.stem)
+    submission.repairs = list(notebook.repairs)
     submission.verdicts = verdicts
     submission.message = " ".join(
         f"{tell_trouble(notebook, number, trouble)}."
