@@ -2,13 +2,17 @@
 
 import argparse
 import io
+import json
 import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from autograder import report
+from autograder.collect import Unusable, collect, student_of, told_apart
 from autograder.course import chapter_of
 from autograder.notebooks import (
     UnreadableNotebook,
@@ -18,8 +22,13 @@ from autograder.notebooks import (
     update,
     write,
 )
-from autograder.runner.coordinator import Submission, grade
-from autograder.runner.start import Limits
+from autograder.runner.coordinator import grade
+from autograder.runner.start import Limits, Refused
+
+if TYPE_CHECKING:
+    from autograder.record import Course
+
+Record = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,19 +39,45 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser(
         "grade",
         help="grade notebooks",
-        description="Run notebooks apart from this process, judge their functions, and "
-        "print what is right, what is wrong and why. Exit status: 0 all graded, 1 some "
-        "not or only in part, 2 none.",
+        description="Run notebooks apart from this process, judge their functions, "
+        "and say what is right, what is wrong and why. "
+        "A folder (nbgrader's submitted/, or any with notebooks) or a zip file (of "
+        "Moodle's or Canvas's) is graded in parallel; what was found is kept, and goes "
+        "into nbgrader's gradebook if there is an nbgrader_config.py here. Started "
+        "again, only what is missing or was changed is graded. Exit status: 0 all "
+        "graded, 1 some not or only in part, 2 none.",
     )
-    one.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    one.add_argument(
+        "places", nargs="+", type=Path, metavar="NOTEBOOK_FOLDER_OR_ZIP",
+    )  # fmt: skip
     one.add_argument("--json", action="store_true", help="print JSON, not a table")
     one.add_argument(
-        "--secret",
-        default=os.environ.get("AUTOGRADER_SECRET", ""),
-        help="decides what is tried; the same secret gives the same grades (default: "
-        "the environment variable AUTOGRADER_SECRET)",
-    )
+        "--secret-file", type=Path, metavar="FILE",
+        help="a file with the course's secret, which decides what is tried: the same "
+        "secret gives the same grades (default: the environment variable "
+        "AUTOGRADER_SECRET)",
+    )  # fmt: skip
     add_limits(one)
+    one.add_argument(
+        "--require-sandbox", action="store_true",
+        help="grade nothing where notebooks cannot be run in a sandbox",
+    )  # fmt: skip
+    many = one.add_argument_group("for folders and zip files")
+    many.add_argument(
+        "--jobs", type=between(1, 1024), default=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, metavar="N",
+        help="submissions that are graded at once (default: %(default)s)",
+    )  # fmt: skip
+    many.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="FOLDER",
+        help="where what was found is kept (default: %(default)s)",
+    )  # fmt: skip
+    many.add_argument(
+        "--again", action="store_true", help="grade also what has been graded before"
+    )
+    many.add_argument(
+        "--no-gradebook", action="store_true", help="leave nbgrader's gradebook alone"
+    )
     one.set_defaults(run=run_grade)
 
     two = commands.add_parser(
@@ -81,6 +116,10 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         help="time for a cell, and for a function (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--notebook-seconds", type=between(1, 86400), default=defaults.notebook_seconds,
+        help="time for a whole notebook (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--megabytes", type=between(256, 1 << 20), default=defaults.megabytes,
         help="memory for a notebook (default: %(default)s)",
     )  # fmt: skip
@@ -99,26 +138,105 @@ def between(least: float, most: float) -> Callable[[str], float]:
 
 
 def run_grade(options: argparse.Namespace) -> int:
-    limits = Limits(options.seconds, options.megabytes)
-    submissions: list[Submission] = []
-    for number, path in enumerate(options.notebooks, start=1):
-        note(f"{number} of {len(options.notebooks)}: {path}")
-        submissions.append(grade(path, secret=options.secret, limits=limits))
-    note("")
-    records = [report.as_record(submission) for submission in submissions]
-    if options.json:
-        print(report.as_json(records))
-    else:
-        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-        print(report.as_table(records, width))
-        if not options.secret and any(record["ran_in"] for record in records):
-            print("\nTried without a course secret: set AUTOGRADER_SECRET for a class.")
-    graded = [s.status == "graded" for s in submissions]
-    if all(graded):
+    secret = os.environ.pop("AUTOGRADER_SECRET", "")
+    try:
+        if options.secret_file is not None:
+            secret = options.secret_file.read_text("utf-8").strip()
+        single = all(p.suffix != ".zip" and not p.is_dir() for p in options.places)
+        limits = limits_of(options)
+        records = (grade_one_by_one if single else grade_many)(options, secret, limits)
+    except Refused as refusal:
+        print(
+            f"There is no sandbox here: {refusal}. Nothing is graded; without "
+            "--require-sandbox it would run with limits alone.",
+            file=sys.stderr,
+        )
+        return 2
+    except (Unusable, OSError, UnicodeDecodeError) as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    if not secret and not options.json and any(r["ran_in"] for r in records):
+        print("\nTried without a course secret: set AUTOGRADER_SECRET for a class.")
+    statuses = {record["status"] for record in records}
+    if statuses == {"graded"}:
         return 0
-    return (
-        1 if any(graded) or any(s.status == "partly graded" for s in submissions) else 2
-    )
+    return 1 if statuses & {"graded", "partly graded"} else 2
+
+
+def limits_of(options: argparse.Namespace) -> Limits:
+    sandbox = "required" if getattr(options, "require_sandbox", False) else None
+    limits = Limits(options.seconds, options.notebook_seconds, options.megabytes)
+    return replace(limits, sandbox=sandbox) if sandbox else limits
+
+
+def grade_one_by_one(
+    options: argparse.Namespace, secret: str, limits: Limits
+) -> list[Record]:
+    """Grade notebooks and print what is found; nothing is kept."""
+    records = []
+    for number, path in enumerate(options.places, start=1):
+        note(f"{number} of {len(options.places)}: {path}")
+        student = student_of(path)
+        submission = grade(path, student=student, secret=secret, limits=limits)
+        records.append(report.as_record(submission))
+    note("")
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    print(report.as_json(records) if options.json else report.as_table(records, width))
+    return records
+
+
+def grade_many(
+    options: argparse.Namespace, secret: str, limits: Limits
+) -> list[Record]:
+    """Grade all that is in folders and zip files; what is found is kept."""
+    from tqdm import tqdm
+
+    from autograder import batch
+
+    places = [collect(place, options.results / "collected") for place in options.places]
+    handed = list(told_apart([one for some in places for one in some]))
+    if not handed:
+        raise Unusable("There is no notebook there: is it the right folder?")
+    jobs = [
+        batch.Job(one, secret, limits, options.results, options.again) for one in handed
+    ]
+    options.results.mkdir(parents=True, exist_ok=True)
+    course = None if options.no_gradebook else find_course()
+    refused: set[str] = set()
+    records: list[Record] = []
+    bar = {"disable": None, "unit": "submission", "total": len(jobs)}
+    try:
+        with batch.Pool(min(options.jobs, len(jobs))) as pool:
+            for record in tqdm(batch.judge_all(jobs, pool), "Judging", **bar):
+                records.append({**record, "exercises": []})
+            if course is not None:
+                written = batch.record_all(jobs, pool, course, refused)
+                for _ in tqdm(written, "Writing feedback", **bar):
+                    pass
+    except KeyboardInterrupt:
+        print(f"\nStopped: {len(records)} of {len(jobs)} are judged. The same command "
+              "goes on from there.", file=sys.stderr)  # fmt: skip
+        sys.exit(130)
+    if options.json:
+        texts = (job.result.read_text("utf-8") for job in jobs)
+        print(report.as_json([json.loads(text) for text in texts]))
+    else:
+        print(report.as_summary(records))
+        print(f"\nWhat was found: {options.results}")
+        if course is not None:
+            print(f"The gradebook: {course.coursedir.db_url}")
+    for problem in sorted(refused):
+        print(f"Not in the gradebook: {problem}", file=sys.stderr)
+    return records
+
+
+def find_course() -> "Course | None":
+    """nbgrader's course in the current folder; nbgrader is not imported for nothing."""
+    if not Path("nbgrader_config.py").is_file():
+        return None
+    from autograder.record import Course
+
+    return Course.here(Path.cwd())
 
 
 def note(text: str) -> None:
@@ -138,7 +256,7 @@ def run_progress(options: argparse.Namespace) -> int:
     solved = everything = 0
     for path in paths:
         note(str(path))
-        limits = Limits(options.seconds, options.megabytes)
+        limits = limits_of(options)
         submission = grade(path, visible=True, limits=limits)
         note("")
         if not submission.verdicts:

@@ -11,7 +11,6 @@ from typing import Any
 
 from autograder import specs
 
-
 MOST_BYTES = 64 << 20  # of a file
 MOST_TEXT = 2 << 20  # characters in all cells
 
@@ -34,8 +33,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UnreadableNotebook(
-                f"It is larger than {MOST_BYTES >> 20} MB: clear its outputs in Jupyter "
-                "and save it again."
+                f"It is larger than {MOST_BYTES >> 20} MB: clear its outputs in "
+                "Jupyter and save it again."
             )
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:

@@ -4,6 +4,7 @@ import html
 import json
 import os
 import textwrap
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ class Card:
 def headline(verdict: Verdict) -> str:
     """The first line: which function, how it stands, its points."""
     words = {
+        "forbidden": "breaks a rule",
         "imported": "not your own",
         "raised": "stops",
         "unsolved": "not solved yet",
@@ -247,6 +249,21 @@ def as_table(records: list[dict[str, Any]], width: int = 100) -> str:
             lines.append(textwrap.fill(
                 text, width, initial_indent=head, subsequent_indent=" " * len(head)
             ))  # fmt: skip
+    return "\n".join(lines)
+
+
+def as_summary(records: list[dict[str, Any]]) -> str:
+    """Records of a class for a terminal: a line for each, and how many of each kind."""
+    levels = sorted({record["ran_in"] for record in records} - {""})
+    lines = [f"The notebooks' code ran in {'; '.join(levels)}.", ""] if levels else []
+    widest = max(len(record["student"]) for record in records)
+    for r in sorted(records, key=lambda r: (r["assignment"] or "", r["student"])):
+        points = f"{r['points']} of {r['max_points']}"
+        line = f"{r['student']:<{widest}}  {r['assignment'] or '-':<20} {points:>8}  "
+        line += ". ".join([r["status"], *filter(None, [r["message"], *r["repairs"]])])
+        lines.append(line)
+    counts = Counter(record["status"] for record in records)
+    lines += ["", ", ".join(f"{n} {status}" for status, n in counts.most_common())]
     return "\n".join(lines)
 
 

@@ -72,10 +72,15 @@ def seed_of(notebook: Notebook, secret: str) -> int:
 
 
 def grade(
-    path: Path, *, secret: str = "", visible: bool = False, limits: Limits | None = None
+    path: Path,
+    *,
+    student: str = "",
+    secret: str = "",
+    visible: bool = False,
+    limits: Limits | None = None,
 ) -> Submission:
     """Grade one notebook."""
-    submission = Submission(path, student_of(path))
+    submission = Submission(path, student or path.stem)
     try:
         notebook = read(path)
     except UnreadableNotebook as problem:
@@ -84,12 +89,6 @@ def grade(
     seed = VISIBLE_SEED if visible else seed_of(notebook, secret)
     grade_notebook(notebook, submission, seed, limits or Limits())
     return submission
-
-
-def student_of(path: Path) -> str:
-    """nbgrader keeps submitted/<student>/<assignment>/<notebook>."""
-    parts = path.parts
-    return parts[-3] if len(parts) > 3 and parts[-4] == "submitted" else path.stem
 
 
 def grade_notebook(

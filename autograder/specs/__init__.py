@@ -52,3 +52,13 @@ def version_of(stem: str) -> str:
     for path in (HERE / f"{stem}.py", SOLUTIONS / f"{stem}.py"):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def version_of_engine() -> str:
+    """Changes whenever the code that grades changes, whatever is asked."""
+    digest = hashlib.sha256()
+    for path in sorted(HERE.parent.rglob("*.py")):
+        if HERE not in path.parents:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
