@@ -24,8 +24,8 @@ Ask = Callable[[Exercise, list[Probe], list[str]], list[Outcome]]
 class Verdict:
     """What one function earned and what to tell its author.
 
-    verdict: right, wrong, raised, stopped, unsolved, missing or imported.
-    way: how the mistake was told: by name (known), by relation, or by law.
+    verdict: right, wrong, raised, stopped, unsolved, missing, imported or forbidden.
+    way: how the mistake was told: by name (known), by relation, by law, or by rule.
     """
 
     name: str
@@ -59,19 +59,19 @@ def judge(
     right ones in their place: nobody loses points twice for one mistake. Every probe
     is asked twice: the same call has to give the same answer.
     """
-    probes = probes + probes[::-1]
-    own = ask(exercise, probes, [])
-    cases = make_cases(exercise, probes, own)
+    twice = probes + probes[::-1]
+    cases = make_cases(exercise, twice, ask(exercise, twice, []))
     if not exercise.helpers or all(map(is_right, cases)):
         return judge_cases(exercise, cases)
-    right = ask(exercise, probes, exercise.helpers)
-    helped = judge_cases(exercise, make_cases(exercise, probes, right))
+    right = ask(exercise, twice, exercise.helpers)
+    helped = judge_cases(exercise, make_cases(exercise, twice, right))
     first = [
         name
         for name in exercise.helpers
         if name not in known
         and not same_outcomes(
-            ask(exercise, probes, [h for h in exercise.helpers if h != name]), right
+            ask(exercise, probes, [h for h in exercise.helpers if h != name]),
+            right[: len(probes)],
         )
     ]
     if not first:  # whatever the helpers do, these are its own mistakes

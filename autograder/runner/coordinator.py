@@ -102,12 +102,17 @@ def grade_notebook(
     grading = Grading(notebook, seed)
     stops: list[Stopped] = []
     until = time.monotonic() + limits.notebook_seconds
-    while not grading.is_complete() and len(stops) < MOST_STOPS:
+    while not stops or (
+        not grading.is_complete()
+        and len(stops) < MOST_STOPS
+        and time.monotonic() < until
+    ):
         with Process(limits, modules_of(notebook), until) as process:
             submission.ran_in = process.level
             try:
                 grading.run_cells(process)
                 grading.judge_functions(process)
+                break
             except Stopped as stop:
                 stops.append(stop)
     verdicts = [

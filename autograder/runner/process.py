@@ -49,8 +49,8 @@ class Process:
         self.started = start(limits, modules)
         self.level = self.started.level
         self.arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # Nothing is read before it is asked for: who writes for ever waits for ever.
-        self.asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # Nothing is read that is not expected: who writes for ever waits for ever.
+        self.expected: queue.SimpleQueue[bool] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
         # It also frees whoever waits for a process that does not read.
         self.alarm = threading.Timer(self.until - time.monotonic(), self.started.end)
@@ -58,19 +58,21 @@ class Process:
         self.alarm.start()
 
     def _listen(self) -> None:
-        while self.asked.get():
+        while self.expected.get():
             try:
                 self.arrived.put(receive(self.started.replies))
             except Exception as error:  # the end, or something that is no message
                 self.arrived.put(error)
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: dict[str, Any], replies: int) -> None:
+        """Send a message, to which so many are to come in reply."""
+        for _ in range(replies):
+            self.expected.put(True)
         with contextlib.suppress(OSError):  # it is gone: wait() says how
             send(self.started.requests, message)
 
     def wait(self, until: float) -> dict[str, Any]:
         """The next message, or Stopped."""
-        self.asked.put(True)
         try:
             message = self.arrived.get(timeout=max(until - time.monotonic(), 0))
         except queue.Empty:
@@ -108,7 +110,7 @@ class Process:
 
     def run(self, cells: list[tuple[int, str]]) -> Iterator[tuple[int, Any]]:
         """Run cells; of each, its number and what stopped it: Raised, Stopped, None."""
-        self.tell({"cells": cells})
+        self.tell({"cells": cells}, len(cells))
         for number, _ in cells:
             try:
                 error = self.wait(self.soon()).get("error", "")
@@ -125,12 +127,14 @@ class Process:
     ) -> list[Outcome]:
         """Call the learner's function on every probe, with these helpers right."""
         helpers = right_helpers(exercise, names)
+        different = list(dict.fromkeys(probes))  # each is asked twice, but sent once
         self.tell({
             "ask": exercise.name,
             "adapter": exercise.adapter,
             "helpers": list(helpers),
-            "probes": [(probe.args, probe.kwargs) for probe in probes],
-        })  # fmt: skip
+            "probes": [(probe.args, probe.kwargs) for probe in different],
+            "order": [different.index(probe) for probe in probes],
+        }, len(probes))  # fmt: skip
         until = self.soon()
         return [self.outcome(helpers, until) for _ in probes]
 
@@ -138,7 +142,7 @@ class Process:
         """What came of one call; calls of right helpers are answered before."""
         reply = self.wait(until)
         while "call" in reply:
-            self.tell(help_with(helpers, reply))
+            self.tell(help_with(helpers, reply), 1)
             reply = self.wait(until)
         if "missing" in reply:
             raise Missing(str(reply["missing"]) if reply["missing"] else None)
@@ -164,7 +168,7 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         self.alarm.cancel()
-        self.asked.put(False)
+        self.expected.put(False)
         self.started.end()
 
 

@@ -120,7 +120,8 @@ def answers(
         return
     helpers = {name: remote(name, requests, replies) for name in message["helpers"]}
     with replaced(function, helpers):
-        for args, kwargs in message["probes"]:
+        for number in message["order"]:
+            args, kwargs = message["probes"][number]
             yield {"outcome": ask(function, args, kwargs, message["adapter"])}
 
 
