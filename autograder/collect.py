@@ -119,9 +119,10 @@ def read_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 def clean(name: str) -> str:
     """A name as a file may have it, of what anybody may have called something."""
-    printable = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_"
-                        for c in name)  # fmt: skip
-    return printable.strip(" .")[:150]
+    forbidden = '/\\:*?"<>|'
+    text = "".join(c if c.isprintable() and c not in forbidden else "_" for c in name)
+    text = text if len(text) <= 150 else f"{text[:100]}...{text[-40:]}"
+    return text.strip(" .")
 
 
 def told_apart(handed: list[Handed]) -> Iterator[Handed]:

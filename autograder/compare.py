@@ -48,6 +48,8 @@ def fits_kind(answer: Any, expected: Any) -> bool:
         return True
     if number_kind(expected) is not None:
         return number_kind(answer) == number_kind(expected) and np.ndim(answer) == 0
+    if isinstance(expected, list | tuple) and type(answer) is type(expected):
+        return all(map(fits_kind, answer, expected))
     return type(answer) is type(expected)
 
 

@@ -1,6 +1,7 @@
 """What an exercise is: a solution, what is tried on it, and the mistakes known."""
 
 import ast
+import copy
 import inspect
 import re
 import sys
@@ -45,11 +46,20 @@ class Mistake:
     function: Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What an answer may not use; `why` completes "Write it without ...: ..."."""
+
+    names: tuple[str, ...]
+    why: str
+
+
 class Exercise:
     """A function that learners write, worth `points`.
 
     `axes` names the axes of its widest answer, None for one that only broadcasts.
-    An answer with fewer axes has the last of these names. `adapter`
+    An answer with fewer axes has the last of these names. `parts` names the things
+    that it gives back as a tuple; then `axes` holds the axes of each. `adapter`
     names a function of adapters.py that calls the learner's where a plain call of it
     would take or give a function.
     """
@@ -59,11 +69,13 @@ class Exercise:
         solution: Callable[..., Any],
         *,
         points: int,
-        axes: tuple[str | None, ...] = (),
+        axes: tuple[Any, ...] = (),
+        parts: tuple[str, ...] = (),
         adapter: str | None = None,
     ) -> None:
         self.solution, self.points, self.axes = solution, points, axes
-        self.adapter = adapter
+        self.parts, self.adapter = parts, adapter
+        self.only: int | None = None  # the one part that is looked at
         self.name = solution.__name__
         self.stem = solution.__module__.rpartition(".")[2]
         self.assignment = assignment_of(self.stem)
@@ -73,6 +85,7 @@ class Exercise:
         self.family_function: Callable[..., Any] | None = None
         self.reason_function: Callable[..., str] | None = None
         self.equivalents: dict[str, str] = {}
+        self.rules: list[Rule] = []
         self._probes: Draw
 
     # What a spec says of an exercise, each with one decorator.
@@ -120,6 +133,18 @@ class Exercise:
         """Register a changed line of the solution that no input tells from its own."""
         self.equivalents[line] = why
 
+    def forbid(self, *names: str, why: str) -> None:
+        """Register what an answer may not use, in itself or in what it reaches.
+
+        A name is one of: `torch.nn.functional.softmax`, a function of a library;
+        `numpy.linalg`, a module and all that is in it; `map`, a builtin; `.softmax`,
+        whatever is called that and is not the learner's own; `for` or `while`, a loop
+        (`for` in a comprehension, too).
+        """
+        for name in names:
+            assert all(map(str.isidentifier, name.removeprefix(".").split("."))), name
+        self.rules.append(Rule(names, why))
+
     # What the judge asks of it.
 
     def draw(self, seed: int = VISIBLE_SEED) -> list[Probe]:
@@ -128,9 +153,17 @@ class Exercise:
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call the solution, or what stands in its place, as a probe says."""
-        if self.adapter is None:
-            return function(*args, **kwargs)
-        return getattr(adapters, self.adapter)(function, *args, **kwargs)
+        if self.adapter is not None:
+            args, function = (function, *args), getattr(adapters, self.adapter)
+        answer = function(*args, **kwargs)
+        return answer if self.only is None else answer[self.only]
+
+    def part(self, number: int) -> "Exercise":
+        """This exercise as if only one of its parts were asked for."""
+        view = copy.copy(self)
+        view.only, view.parts, view.axes = number, (), self.axes[number]
+        view.laws = []  # they are about the whole
+        return view
 
     @cached_property
     def signature(self) -> inspect.Signature:

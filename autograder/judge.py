@@ -13,7 +13,14 @@ from autograder import laws
 from autograder.answers import Answer, Outcome, Raised
 from autograder.compare import equal, fits_kind, number_kind
 from autograder.exercise import Exercise, Probe
-from autograder.relations import Candidate, Case, candidates, pairs
+from autograder.relations import (
+    Candidate,
+    Case,
+    candidates,
+    input_transforms,
+    known,
+    pairs,
+)
 
 # Asks the learner's function one probe after the other. The calls that it makes of the
 # named earlier exercises of its notebook are answered by the solutions.
@@ -272,7 +279,10 @@ def tell_mistake(
         )
     observation = laws.observe(exercise, case)
     found = name_mistake(exercise, cases, case)
-    index = laws.first_difference(case)
+    shown, part = case, laws.first_wrong_part(exercise, case)
+    if part is not None:
+        exercise, shown = exercise.part(part), case.part(part)
+    index = laws.first_difference(shown)
     where = laws.place(exercise, index) if index else ""
     parts = []
     if found and not found.two:
@@ -294,7 +304,7 @@ def tell_mistake(
         where=where or None,
         hint=found.hint if found else "",
         seen=found.seen if found else None,
-        case=case,
+        case=shown,
     )
 
 
@@ -328,15 +338,25 @@ def name_mistake(exercise: Exercise, cases: list[Case], case: Case) -> Candidate
     """The first candidate that equals the answer on every probe."""
     asked = [c for c in cases if isinstance(c.outcome, Answer)]
     ordered = laws.as_expected_kinds([case, *asked])
-    if number_kind(ordered[0].answer) is None or not np.size(ordered[0].answer):
+    first = ordered[0]
+    explanations = [known(exercise)]
+    if isinstance(first.expected, np.ndarray | np.generic | int | float):
+        if number_kind(first.answer) is None or not np.size(first.answer):
+            return None
+        explanations = [candidates(exercise, first), pairs(exercise, first)]
+    elif not exercise.parts:
+        explanations.append(input_transforms(exercise, first))
+    for candidate in itertools.chain(*explanations):
+        if candidate.holds(ordered):
+            return candidate
+    part = laws.first_wrong_part(exercise, case)
+    if part is None:
         return None
-    for candidate in candidates(exercise, ordered[0]):
-        if candidate.holds(ordered):
-            return candidate
-    for candidate in pairs(exercise, ordered[0]):
-        if candidate.holds(ordered):
-            return candidate
-    return None
+    found = name_mistake(
+        exercise.part(part), [c.part(part) for c in cases], case.part(part)
+    )
+    name = exercise.parts[part]
+    return found and replace(found, sentence=f"In `{name}`: {found.sentence}")
 
 
 def not_an_exercise(name: str) -> Verdict:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autograder.answers import Answer, Opaque, Raised
-from autograder.compare import close, fits_kind, kind_of, number_kind
+from autograder.compare import close, equal, fits_kind, kind_of, number_kind
 from autograder.exercise import Exercise
 from autograder.relations import Case
 
@@ -70,9 +70,19 @@ def observe_kind(exercise: Exercise, case: Case) -> str | None:
     answer, expected = case.answer, case.expected
     if answer is None:
         return "Your function gives back None: does every path end in a return?"
-    if fits_kind(answer, expected):
+    count = len(exercise.parts)
+    if fits_kind(answer, expected) and (not count or len(answer) == count):
         return None
     got, wanted = kind_of(answer), kind_of(expected)
+    if got == wanted and isinstance(expected, list | tuple):
+        got, wanted = (
+            f"{got} of {' and '.join(dict.fromkeys(map(kind_of, value)))}"
+            for value in (answer, expected)
+        )
+    if exercise.parts:
+        wanted = f"tuple of {count}: {', '.join(exercise.parts)}"
+        if isinstance(answer, tuple):
+            got = f"tuple of {len(answer)}"
     if isinstance(answer, Opaque):
         return f"Your function gives back {a(got)}; asked for is {a(wanted)}."
     if number_kind(expected) == "bool" and number_kind(answer) in ("int", "float"):
@@ -204,8 +214,24 @@ OBSERVATIONS = (
 )
 
 
+def first_wrong_part(exercise: Exercise, case: Case) -> int | None:
+    """Which of the things that an answer consists of is the first one to be wrong."""
+    answer = case.answer
+    if not isinstance(answer, tuple) or len(answer) != len(exercise.parts):
+        return None
+    pairs = enumerate(zip(answer, case.expected, strict=True))
+    return next(
+        (i for i, (a, e) in pairs if not (fits_kind(a, e) and equal(a, e))), None
+    )
+
+
 def observe(exercise: Exercise, case: Case) -> str:
     """The most telling thing that can be seen in one wrong answer."""
+    number = first_wrong_part(exercise, case)
+    if number is not None:
+        seen = observe(exercise.part(number), case.part(number))
+        broken = observe_laws(exercise, case)
+        return broken or f"In `{exercise.parts[number]}`: {seen}"
     for observation in OBSERVATIONS:
         text = observation(exercise, case)
         if text:

@@ -35,6 +35,15 @@ class Case:
         assert isinstance(self.outcome, Answer)
         return self.outcome.value
 
+    def part(self, number: int) -> "Case":
+        """What was expected and what came of one part of the answer."""
+        outcome = self.outcome
+        if isinstance(outcome, Answer):
+            value = outcome.value
+            given = isinstance(value, tuple | list) and number < len(value)
+            outcome = Answer(value[number] if given else None, outcome.changed)
+        return Case(self.probe, self.expected[number], outcome)
+
 
 Make = Callable[[Case], Any]
 

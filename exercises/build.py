@@ -17,7 +17,7 @@ from typing import Any
 import jupytext
 from nbformat import NotebookNode, v4
 
-from autograder import specs
+from autograder import rules, specs
 from autograder.course import ROOT, assignment_of, chapter_of
 from autograder.exercise import Exercise, used_by
 from autograder.notebooks import write
@@ -120,9 +120,11 @@ def build_source(script: Path) -> NotebookNode:
 
 
 def exercise_cells(exercise: Exercise) -> list[NotebookNode]:
-    """The cell to write in, and the locked one that checks it."""
+    """The rules, the cell to write in, and the locked one that checks it."""
     name, check = exercise.name, f"check_{exercise.name}"
+    told = "\n\n".join(rules.told(exercise))
     return [
+        *([v4.new_markdown_cell(told, id=f"{name}-rules")] if told else []),
         v4.new_code_cell(
             with_solution_marked(exercise.solution),
             id=name,

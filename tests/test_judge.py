@@ -6,6 +6,10 @@ import time
 import numpy as np
 import pytest
 
+from autograder import report
+from autograder.answers import ask
+from autograder.exercise import Exercise, Probe
+from autograder.judge import judge
 from autograder.live import verdict_on
 
 
@@ -218,3 +222,83 @@ def test_checking_is_quick():
         told(source)
         times.append(time.process_time() - start)
     assert min(times) < 0.3  # the least: what the machine does besides is not ours
+
+
+# An answer that consists of several things
+
+
+def split_rows(rows, at):
+    """Cut an array in two, and count the rows of both.
+
+    Shapes:
+        rows: (R, C), int
+        returns: (at, C), (R - at, C) and a tuple of int
+    """
+    return rows[:at], rows[at:], (at, len(rows) - at)
+
+
+split_rows.__module__ = "solutions.masks"  # an exercise belongs to a chapter
+SPLIT = Exercise(
+    split_rows,
+    points=1,
+    parts=("head", "tail", "counts"),
+    axes=(("row", "column"), ("row", "column"), ()),
+)
+
+
+@SPLIT.probes
+def _(rng):
+    yield Probe(rng.integers(9, size=(5, 3)), 2, why="five rows")
+    yield Probe(rng.integers(9, size=(4, 4)), 1, why="four rows")
+
+
+@SPLIT.mistake("Head and tail have changed places.", hint="Which comes first?")
+def turned_round(rows, at):
+    return rows[at:], rows[:at], (at, len(rows) - at)
+
+
+PARTS = {
+    "a known mistake": (turned_round, "Head and tail have changed places. In `head`: "),
+    "one part moved": (
+        lambda r, at: (r[:at], np.flip(r[at:], 0), (at, len(r) - at)),
+        "In `tail`: The row axis runs backwards. In `tail`: At row 0, column 0 ",
+    ),
+    "the dtype of a part": (
+        lambda r, at: (r[:at], r[at:].astype(float), (at, len(r) - at)),
+        "In `tail`: Your function gives back an array of float64; asked for is an ",
+    ),
+    "too few": (
+        lambda r, at: (r[:at], r[at:]),
+        "gives back a tuple of 2; asked for is a tuple of 3: head, tail, counts.",
+    ),
+    "a list": (
+        lambda r, at: [r[:at], r[at:], (at, len(r) - at)],
+        "gives back a list; asked for is a tuple of 3: head, tail, counts.",
+    ),
+    "one of them alone": (
+        lambda r, at: r[:at],
+        "gives back an array of int64; asked for is a tuple of 3: head, tail, counts.",
+    ),
+    "what is in a tuple": (
+        lambda r, at: (r[:at], r[at:], (at + 0.0, len(r) - at)),
+        "In `counts`: Your function gives back a tuple of float and int; asked for is "
+        "a tuple of int.",
+    ),
+    "a right answer to other arguments": (
+        lambda r, at: (r[:at], r[at:], (at + 1, len(r) - at - 1)),
+        "In `counts`: The answer is right for `at` + 1.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_of_several_things_the_wrong_one_is_named(case):
+    function, expected = PARTS[case]
+
+    def ask_it(exercise, probes, helpers):
+        return [ask(function, p.args, p.kwargs) for p in probes]
+
+    verdict = judge(SPLIT, SPLIT.draw(), ask_it)
+    assert verdict.points == 0
+    assert expected in verdict.message
+    assert report.as_html(verdict)

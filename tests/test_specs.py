@@ -99,8 +99,9 @@ def test_it_has_enough_to_go_by(exercise):
     assert len(exercise.variants) >= 2
     assert len(list(known(exercise))) >= 3
     assert all(mistake.hint for mistake in exercise.mistakes)
-    widest = max(np.ndim(expect(exercise, probe)) for probe in exercise.draw())
-    assert len(exercise.axes) == widest
+    for part in [exercise.part(i) for i in range(len(exercise.parts))] or [exercise]:
+        widest = max(np.ndim(expect(part, probe)) for probe in exercise.draw())
+        assert len(part.axes) == widest
     assert "Shapes:" in inspect.getdoc(exercise.solution)
 
 

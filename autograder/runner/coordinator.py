@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder import specs
+from autograder import rules, specs
 from autograder.answers import Outcome, Raised
 from autograder.course import assignment_of
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
@@ -165,6 +165,12 @@ class Grading:
             if isinstance(trouble, Stopped):
                 raise trouble
 
+    def code(self) -> tuple[list[str], list[int]]:
+        """The cells that ran, and the places among them of those that broke off."""
+        stops = [self.troubles.get(number) for number, _ in self.notebook.cells]
+        broken_off = [place for place, stop in enumerate(stops) if stop is not None]
+        return [source for _, source in self.notebook.cells], broken_off
+
     def judge_functions(self, process: Process) -> None:
         """Judge the functions that have no verdict yet."""
         for exercise in self.exercises:
@@ -177,6 +183,9 @@ class Grading:
         It may be a helper that loops: nobody loses points twice for one mistake.
         """
         name, known = exercise.name, self.verdicts
+        broken = rules.breach(exercise, *self.code())
+        if broken is not None:
+            return broken
         wrong = {h for h in exercise.helpers if h in known and not known[h].points}
         banned = wrong if name in self.ended else set()
 

@@ -23,11 +23,11 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 
-from autograder import report, specs
+from autograder import report, rules, specs
 from autograder.answers import ask
 from autograder.course import ROOT
 from autograder.exercise import Exercise, Mistake
-from autograder.judge import judge_outcomes
+from autograder.judge import judge_cases, make_cases
 
 BOX = """\
 ```python
@@ -35,6 +35,8 @@ BOX = """\
 ```
 
 {docstring}
+
+{rules}
 
 {points}. Write it in
 {{download}}`{assignment}.ipynb <{notebook}>` and run `check({name})`.
@@ -75,6 +77,7 @@ class ExerciseBox(SphinxDirective):
             notebook=f"/exercises/release/{exercise.assignment}/{exercise.assignment}.ipynb",
             header=inspect.getsource(exercise.solution).partition('"""')[0].rstrip(),
             docstring=as_myst(exercise.docstring),
+            rules="\n\n".join(rules.told(exercise)),
         )
         self.state.nested_parse(StringList(text.splitlines(), name), 0, box)
         return [box]
@@ -123,7 +126,7 @@ def known(exercise: Exercise, mistake: Mistake) -> str:
         ask(mistake.function, probe.args, probe.kwargs, exercise.adapter)
         for probe in probes
     ]
-    verdict = judge_outcomes(exercise, probes, outcomes)
+    verdict = judge_cases(exercise, make_cases(exercise, probes, outcomes))
     assert verdict.mistake == mistake.sentence, verdict.message
     where = verdict.message.removeprefix(mistake.sentence)
     parts = [
