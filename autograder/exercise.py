@@ -201,7 +201,8 @@ class Exercise:
     def axes_of(self, ndim: int) -> list[str | None]:
         """Names of an answer's axes: the last ones, where it has fewer than usual."""
         missing = len(self.axes) - ndim
-        return [None] * -missing + list(self.axes)[max(missing, 0) :]
+        unnamed: list[str | None] = [None] * -missing
+        return unnamed + list(self.axes)[max(missing, 0) :]
 
     @property
     def docstring(self) -> str:
