@@ -217,7 +217,8 @@ OBSERVATIONS = (
 def first_wrong_part(exercise: Exercise, case: Case) -> int | None:
     """Which of the things that an answer consists of is the first one to be wrong."""
     answer = case.answer
-    if not isinstance(answer, tuple) or len(answer) != len(exercise.parts):
+    count = len(exercise.parts)
+    if not count or not isinstance(answer, tuple) or len(answer) != count:
         return None
     pairs = enumerate(zip(answer, case.expected, strict=True))
     return next(

@@ -8,6 +8,7 @@ more different notebooks than a class has students.
 
 import argparse
 import inspect
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -86,7 +87,7 @@ HOSTILE: list[tuple[str, str]] = [
     ("from solutions import masks\nreturn masks.causal_mask(q_len, k_len)", "graded"),
     ("import os\nos.kill(-1, 9)\nos.kill(0, 9)\nreturn None", "graded"),
     ("open('x', 'ab').write(bytes(1 << 27))", "graded"),
-    ("import os\nreturn [os.fork() for _ in range(99)]", "crashed"),
+    ("import os\nreturn [os.fork() for _ in range(99)]", "graded"),
     ("FILE: torn", "unreadable"),
     ("FILE: nested", "unreadable"),
     ("FILE: another course", "unreadable"),
@@ -139,12 +140,13 @@ def make(
 ) -> Iterator[tuple[str, str]]:
     """Write submissions as nbgrader keeps them; give each student and its status."""
     rng = random.Random(seed)
+    attacks = itertools.cycle(rng.sample(HOSTILE, len(HOSTILE)))
     release = load(RELEASE)
     for number in range(count):
         student = f"student{number:04}"
         path = folder / student / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
         if rng.random() < hostile:
-            attack, status = rng.choice(HOSTILE)
+            attack, status = next(attacks)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(spoil(release, attack))
         else:

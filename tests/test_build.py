@@ -172,7 +172,9 @@ def test_what_earlier_chapters_had_you_write_is_given(tmp_path, monkeypatch):
     for name in ("early", "late"):
         monkeypatch.setitem(sys.modules, f"solutions.{name}", None)  # gone afterwards
         module = imported(f"solutions.{name}", tmp_path / f"{name}.py")
-    exercise = SimpleNamespace(name="fourfold", solution=module.fourfold, points=1)
+    exercise = SimpleNamespace(
+        name="fourfold", solution=module.fourfold, points=1, rules=[]
+    )
     monkeypatch.setattr(build, "find", {"fourfold": exercise}.get)
 
     cells = build.build_source(tmp_path / "script.py").cells

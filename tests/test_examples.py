@@ -22,7 +22,7 @@ def test_the_sample_notebooks_are_up_to_date():
 
 
 def verdicts(name: str):
-    submission, _ = grade(EXAMPLES / name)
+    submission = grade(EXAMPLES / name)
     assert submission.status == "graded", submission.message
     return {verdict.name: verdict for verdict in submission.verdicts}
 

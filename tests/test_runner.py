@@ -15,6 +15,7 @@ from autograder.course import ROOT
 from autograder.notebooks import fill, load, write
 from autograder.runner import start as starting
 from autograder.runner.coordinator import Submission, grade
+from autograder.runner.namespaces import Filter
 from autograder.runner.start import Limits, Refused, start
 from solutions import masks
 
@@ -199,6 +200,22 @@ for file in (json.__file__, numpy.__file__, os.devnull + "2", "/x", "/usr/x"):
 open("mine", "w").write("mine")
 raise RuntimeError(os.listdir())"""
     assert "RuntimeError: ['mine'] at" in told(graded(body(source)))
+
+
+@needs_sandbox
+@pytest.mark.skipif(not Filter().library, reason="libseccomp is not installed here")
+def test_calls_of_the_kernel_that_nobody_needs_are_refused_and_the_others_are_not(
+    graded,
+):
+    source = """import ctypes, subprocess, threading
+libc = ctypes.CDLL(None, use_errno=True)
+io_uring_setup = libc.syscall(425, 1, None), ctypes.get_errno()
+started = threading.Thread(target=print)
+started.start()
+started.join()
+raise RuntimeError(libc.prctl(21), *io_uring_setup, subprocess.run(["true"]).returncode)
+"""  # 21: PR_GET_SECCOMP, and 2 says that there is a filter
+    assert "RuntimeError: (2, -1, 1, 0) at" in told(graded(body(source)))
 
 
 @needs_sandbox

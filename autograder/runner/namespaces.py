@@ -1,10 +1,11 @@
 """Linux namespaces: shut a process off from files, network and other processes.
 
 Sources: the manual pages namespaces(7), user_namespaces(7), pivot_root(2),
-mount_setattr(2) and capabilities(7). Python has no names for these calls yet
-(os.unshare comes with 3.12), so they are made through the C library.
+mount_setattr(2), capabilities(7) and seccomp_rule_add(3). Python has no names for
+these calls yet (os.unshare comes with 3.12), so they are made through the C library.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -27,6 +28,8 @@ AT_FDCWD = -100
 # linux/prctl.h, linux/capability.h
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
 CAPABILITY_VERSION = 0x20080522
+# seccomp.h
+SCMP_ACT_ALLOW, SCMP_ACT_ERRNO = 0x7FFF0000, 0x00050000
 
 NOBODY = 65534
 INSIDE = 1000  # the user's number inside; it says nothing
@@ -40,6 +43,20 @@ SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives",
     "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero",
     "/dev/random", "/dev/urandom",
+)  # fmt: skip
+
+
+# Calls of the kernel that no notebook needs. Most are refused anyhow, for want of
+# privileges; many of the kernel's mistakes were found in these.
+FILTERED = (
+    "acct", "add_key", "bpf", "clone3", "delete_module", "finit_module", "fsconfig",
+    "fsmount", "fsopen", "fspick", "init_module", "io_uring_enter", "io_uring_register",
+    "io_uring_setup", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "mount",
+    "mount_setattr", "move_mount", "name_to_handle_at", "open_by_handle_at",
+    "open_tree", "perf_event_open", "pivot_root", "process_madvise",
+    "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot",
+    "request_key", "setns", "swapoff", "swapon", "syslog", "umount2", "unshare",
+    "userfaultfd", "vmsplice",
 )  # fmt: skip
 
 
@@ -192,6 +209,35 @@ def give_up_privileges() -> None:
     nothing = (ctypes.c_uint32 * 6)()
     call("capset", libc.capset(ctypes.byref(header), ctypes.byref(nothing)))
     call("prctl", libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+class Filter:
+    """Refuses what is FILTERED, if the seccomp library is there.
+
+    Debian and Fedora, for two, install it always.
+    """
+
+    def __init__(self) -> None:
+        self.library: Any = None
+        with contextlib.suppress(OSError):
+            self.library = ctypes.CDLL("libseccomp.so.2")
+            self.library.seccomp_init.restype = ctypes.c_void_p
+            self.rules = ctypes.c_void_p(self.library.seccomp_init(SCMP_ACT_ALLOW))
+            for name in FILTERED:
+                self._add(name)
+
+    def _add(self, name: str) -> None:
+        number = self.library.seccomp_syscall_resolve_name(name.encode())
+        # as on a kernel that does not have clone3: the C library then uses clone
+        error = errno.ENOSYS if name == "clone3" else errno.EPERM
+        if number >= 0:  # else the library does not know it
+            action = SCMP_ACT_ERRNO | error
+            self.library.seccomp_rule_add(self.rules, action, number, 0)
+
+    def install(self) -> None:
+        """Refuse it for good, here and in whatever is started from here."""
+        result = self.library.seccomp_load(self.rules) if self.library else 0
+        assert result == 0, f"seccomp_load: {os.strerror(-result)}"
 
 
 def limit_processes() -> None:

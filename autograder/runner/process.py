@@ -1,6 +1,5 @@
 """A learner's process as the trusted side sees it: requests, replies, deadlines."""
 
-import contextlib
 import queue
 import threading
 import time
@@ -68,8 +67,13 @@ class Process:
         """Send a message, to which so many are to come in reply."""
         for _ in range(replies):
             self.expected.put(True)
-        with contextlib.suppress(OSError):  # it is gone: wait() says how
+        try:
             send(self.started.requests, message)
+        except OSError:  # it is gone: wait() says how
+            return
+        except ValueError:  # the alarm has closed the stream
+            if not self.started.requests.closed:
+                raise
 
     def wait(self, until: float) -> dict[str, Any]:
         """The next message, or Stopped."""

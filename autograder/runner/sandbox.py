@@ -94,11 +94,14 @@ def run_cell(source: str, number: int, namespace: dict[str, Any]) -> Raised | No
     return None
 
 
-def remote(name: str, requests: IO[bytes], replies: IO[bytes]) -> Callable[..., Any]:
+Say = Callable[[dict[str, Any]], None]
+
+
+def remote(name: str, requests: IO[bytes], say: Say) -> Callable[..., Any]:
     """A stand-in for an earlier exercise: the other side answers its calls."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        send(replies, {"call": name, "args": tame(args), "kwargs": tame(kwargs)})
+        say({"call": name, "args": tame(args), "kwargs": tame(kwargs)})
         message = receive(requests)
         if "error" in message:
             raise ValueError(message["error"])
@@ -108,17 +111,14 @@ def remote(name: str, requests: IO[bytes], replies: IO[bytes]) -> Callable[..., 
 
 
 def answers(
-    message: dict[str, Any],
-    namespace: dict[str, Any],
-    requests: IO[bytes],
-    replies: IO[bytes],
+    message: dict[str, Any], namespace: dict[str, Any], requests: IO[bytes], say: Say
 ) -> Iterator[dict[str, Any]]:
     """Call the function that the message names, with the arguments of each probe."""
     function = namespace.get(message["ask"])
     if not callable(function):
         yield {"missing": type(function).__name__ if function is not None else None}
         return
-    helpers = {name: remote(name, requests, replies) for name in message["helpers"]}
+    helpers = {name: remote(name, requests, say) for name in message["helpers"]}
     with replaced(function, helpers):
         for number in message["order"]:
             args, kwargs = message["probes"][number]
@@ -127,6 +127,13 @@ def answers(
 
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     """Do what the other side asks until it is gone."""
+    me = os.getpid()
+
+    def say(message: dict[str, Any], *, flush: bool = True) -> None:
+        if os.getpid() != me:  # a copy of this process that a notebook has forked
+            os._exit(0)
+        send(replies, message, flush=flush)
+
     sys.meta_path.insert(0, Hide())
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main  # and not the program that this process began with
@@ -134,18 +141,18 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     namespace["display"] = lambda *objects, **options: None
     random.seed()
     np.random.seed()  # noqa: NPY002 - else forks of one process draw the same numbers
-    send(replies, {"ready": True})
+    say({"ready": True})
     with contextlib.suppress(EOFError):
         while True:
             message = receive(requests)
             for number, source in message.get("cells", ()):
-                send(replies, {"error": run_cell(source, number, namespace)})
+                say({"error": run_cell(source, number, namespace)})
             if "ask" in message:
-                for reply in answers(message, namespace, requests, replies):
+                for reply in answers(message, namespace, requests, say):
                     try:
-                        send(replies, reply, flush=False)
+                        say(reply, flush=False)
                     except Exception as error:  # it is too large or too deep
-                        send(replies, {"outcome": raised(error)})
+                        say({"outcome": raised(error)}, flush=False)
                 replies.flush()
 
 

@@ -48,6 +48,7 @@ def guard(
     conversation: socket.socket,
     leash: socket.socket,
     wall: namespaces.Wall,
+    calls: namespaces.Filter,
 ) -> None:
     """Start the learner's process behind the wall, wait for its end, tell how."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -58,7 +59,7 @@ def guard(
         return
     learner = os.fork()
     if learner == 0:
-        be_learner(start, conversation)
+        be_learner(start, conversation, calls)
     conversation.close()
     ended = os.pidfd_open(learner)
     readable, _, _ = select.select([leash, ended], [], [])
@@ -69,7 +70,9 @@ def guard(
         leash.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def be_learner(start: bytes, conversation: socket.socket) -> None:
+def be_learner(
+    start: bytes, conversation: socket.socket, calls: namespaces.Filter
+) -> None:
     """Become the process that runs a notebook; does not return."""
     os.setsid()  # a signal to its group must reach nobody outside
     os.dup2(conversation.fileno(), CONVERSATION)
@@ -77,6 +80,7 @@ def be_learner(start: bytes, conversation: socket.socket) -> None:
     megabytes, seconds = sandbox.START.unpack(start)
     namespaces.limit_processes()
     namespaces.give_up_privileges()
+    calls.install()
     sandbox.limit(megabytes, seconds)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.enable()
@@ -100,6 +104,7 @@ def main() -> None:
         os.dup2(nowhere, descriptor)
     os.close(nowhere)
     try:
+        calls = namespaces.Filter()  # before the library is out of sight
         wall = namespaces.Wall(visible(), hidden())
     except namespaces.Refused as refusal:
         control.sendall(str(refusal).encode())
@@ -115,7 +120,7 @@ def main() -> None:
         if os.fork() == 0:
             control.close()
             try:
-                guard(start, conversation, leash, wall)
+                guard(start, conversation, leash, wall, calls)
             finally:
                 os._exit(0)
         conversation.close()

@@ -4,6 +4,7 @@ Every exercise named in a spec is found here by its name. Only the spec that a n
 belongs to is imported: those from chapter 17 on need PyTorch.
 """
 
+import ast
 import functools
 import hashlib
 import importlib
@@ -49,9 +50,25 @@ def find(name: str) -> Exercise | None:
 def version_of(stem: str) -> str:
     """Changes whenever what is asked in a chapter, or its answer, changes."""
     digest = hashlib.sha256()
-    for path in (HERE / f"{stem}.py", SOLUTIONS / f"{stem}.py"):
+    for path in sorted(with_imported(HERE / f"{stem}.py", set())):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def with_imported(path: Path, found: set[Path]) -> set[Path]:
+    """A spec or a solution, and those of other chapters that it is made with."""
+    if path not in found and path.exists():
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                package, _, stem = node.module.rpartition(".")
+                folder = {"solutions": SOLUTIONS, __name__: HERE}.get(package)
+                if folder is not None:
+                    with_imported(folder / f"{stem}.py", found)
+                elif node.module == "solutions":
+                    for alias in node.names:
+                        with_imported(SOLUTIONS / f"{alias.name}.py", found)
+    return found
 
 
 @functools.cache

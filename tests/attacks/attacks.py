@@ -390,9 +390,9 @@ add("fill the disk", tried(
 ))  # fmt: skip
 add("a million files", tried(
     "makes files until there is no room",
-    "import os\ntry:\n    for number in range(10_000): open(f'{number}', 'w').close()\n"
+    "import os\ntry:\n    for number in range(5000): open(f'{number}', 'w').close()\n"
     "except OSError as error: return error.strerror\nreturn number",
-    "No space left on device", "9999", open=True,
+    "No space left on device", "4999", open=True,
 ))  # fmt: skip
 add("a fork bomb", tried(
     "forks for ever",
@@ -400,6 +400,12 @@ add("a fork bomb", tried(
     "            while True: pass\n"
     "except OSError as error: return type(error).__name__",
     "BlockingIOError", None,
+))  # fmt: skip
+add("fork and answer twice", tried(
+    "forks, so that two processes answer",
+    "import os\nglobal combine_masks\nold = combine_masks\n"
+    "def combine_masks(*attn_masks):\n    os.fork()\n    return old(*attn_masks)\n"
+    "return os.fork() > 0", "True", None,
 ))  # fmt: skip
 add("20 sleepers", tried(
     "starts 20 processes that go on when it has ended",
@@ -555,7 +561,7 @@ add("mount", tried(
 ))  # fmt: skip
 add("a user namespace of its own", tried(
     "enters a user namespace, where it would be root",
-    LIBC + "return libc.unshare(0x10000000), ctypes.get_errno()", "(-1, 28)", None,
+    LIBC + "return libc.unshare(0x10000000), ctypes.get_errno()", "(-1, ", None,
 ))  # fmt: skip
 add("the old root", tried(
     "leaves its root by chroot and ..",

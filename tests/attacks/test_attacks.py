@@ -4,6 +4,7 @@ What the lower level cannot stop is marked as open, and proved to be so.
 """
 
 import hashlib
+import os
 import re
 import socket
 import threading
@@ -31,7 +32,7 @@ HONEST = {
     return np.zeros((len(tokens), 1, 1, 1), dtype=bool)""",
 }
 EARNED = 2
-SECONDS = "311.5"
+SECONDS = f"311.{os.getpid()}"  # of this process's attacks, and of nobody else's
 
 FRAME = """import numpy as np
 def attempt():
@@ -91,7 +92,7 @@ class Scene:
         return self.grade(self.mine, level)
 
     def grade(self, path: Path, level: str) -> Submission:
-        limits = Limits(seconds=1.5, notebook_seconds=15, sandbox=level)
+        limits = Limits(seconds=2, notebook_seconds=15, sandbox=level)
         return grade(path, secret="swordfish", limits=limits)
 
     def state(self) -> str:
@@ -114,6 +115,14 @@ def is_running(argument: str) -> bool:
         except OSError:  # it has just ended
             continue
     return False
+
+
+def comes_to_an_end(argument: str) -> bool:
+    """Whether processes with this argument are gone soon: they are being killed."""
+    until = time.monotonic() + 3
+    while is_running(argument) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not is_running(argument)
 
 
 def evidence(submission: Submission) -> str:
@@ -145,7 +154,7 @@ def test_in_the_sandbox_no_attack_wins(scene, name):
     assert attack.sandbox in evidence(submission)
     assert submission.status == attack.status
     assert not broke(scene, before, submission)
-    assert not is_running(SECONDS)
+    assert comes_to_an_end(SECONDS)
     assert submission.ran_in.startswith("a sandbox: ")
     neighbour = scene.grade(scene.neighbour, "required")
     assert (neighbour.status, neighbour.points) == ("graded", EARNED)
