@@ -15,7 +15,8 @@ PAGES = _config.yml _toc.yml $(shell find book -type f -not -path '*/__pycache__
 SAMPLES = examples/right.ipynb examples/unsolved.ipynb \
 	examples/the_article/06_hidden_queries.ipynb
 
-.PHONY: course install notebooks site samples work lab test attacks check mutants clean help
+.PHONY: course install notebooks site samples work lab test class bench attacks check \
+	mutants clean help
 .DELETE_ON_ERROR:
 
 course: install notebooks site samples
@@ -62,6 +63,12 @@ test: $(NOTEBOOKS) $(SITE)
 mutants: $(INSTALLED)
 	$(BIN)/python tests/mutants.py
 
+class: $(NOTEBOOKS)
+	STUDENTS=1000 KILLS=20 $(BIN)/python -m pytest tests/test_batch.py -v
+
+bench: $(NOTEBOOKS)
+	$(BIN)/python benchmarks/grading.py --record benchmarks/grading.json
+
 attacks: $(INSTALLED)
 	$(BIN)/python tests/attacks/table.py
 
@@ -85,6 +92,8 @@ help:
 	@echo "make notebooks the exercise notebooks, from exercises/*.py"
 	@echo "make test      the whole test suite"
 	@echo "make mutants   every small change of every solution, handed in as an answer"
+	@echo "make class     a class of 1,000 graded, killed 20 times on the way (half an hour)"
+	@echo "make bench     how fast it grades, beside nbgrader alone (an hour)"
 	@echo "make attacks   the table of attacks in the book, from the tests' data"
 	@echo "make check     ruff and pyright"
 	@echo "make clean     remove the built site"

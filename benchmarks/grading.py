@@ -1,10 +1,10 @@
 """How much faster than nbgrader alone? The same class through both, in one run.
 
-    python benchmarks/grading.py                  # 100 submissions, 3 times (long)
-    python benchmarks/grading.py --count 4 --repeat 1
-    python benchmarks/grading.py --growth 10 30 100 300 1000
+    python benchmarks/grading.py                          # an hour
+    python benchmarks/grading.py --count 4 --repeat 1 --growth 4
 
-For each repetition, in turn: `nbgrader autograde` and `nbgrader generate_feedback` with
+A class is compared twice: once as it is, with NumPy alone, and once with `import torch`
+in each notebook, as from chapter 17 on. For each repetition, in turn: `nbgrader autograde` and `nbgrader generate_feedback` with
 nbgrader's own preprocessors, and `autograder grade` on 1 and 2 jobs, once only to the
 verdicts and once to a written gradebook with feedback. Each starts from an empty
 gradebook, in processes of its own, start-up included. Points are compared one by one.
@@ -13,6 +13,8 @@ gradebook, in processes of its own, start-up included. Points are compared one b
 import argparse
 import json
 import os
+import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 from nbgrader.api import Gradebook
@@ -36,7 +39,9 @@ Grades = dict[tuple[str, str], float | None]
 class Course:
     """A course folder with a class's submissions."""
 
-    def __init__(self, root: Path, count: int, *, plain: bool = False) -> None:
+    def __init__(
+        self, root: Path, count: int, *, plain: bool = False, torch: bool = False
+    ) -> None:
         self.root = root
         source = ROOT / "exercises" / "source" / ASSIGNMENT
         shutil.copytree(source, root / "exercises" / "source" / ASSIGNMENT)
@@ -46,7 +51,7 @@ class Course:
             config += "\n    c.pop(name, None)\n"
         (root / "nbgrader_config.py").write_text(config)
         self.run("nbgrader", "generate_assignment", ASSIGNMENT, "--create")
-        for _ in make(root / "exercises" / "submitted", count):
+        for _ in make(root / "exercises" / "submitted", count, torch=torch):
             pass
 
     def run(self, *command: str) -> None:
@@ -88,10 +93,10 @@ def ours(*options: str) -> tuple[str, ...]:
     return ("autograder.cli", "grade", "exercises/submitted", "--again", *options)
 
 
-def compare(count: int, repeat: int, folder: Path) -> dict[str, object]:
+def compare(count: int, repeat: int, folder: Path, *, torch: bool) -> dict[str, object]:
     """Time both, and compare their points."""
-    plain = Course(folder / "plain", count, plain=True)
-    course = Course(folder / "ours", count)
+    plain = Course(folder / "plain", count, plain=True, torch=torch)
+    course = Course(folder / "ours", count, torch=torch)
     times: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
@@ -197,19 +202,16 @@ def grow(counts: list[int], folder: Path) -> list[dict[str, float]]:
     return rows
 
 
-def draw(rows: list[dict[str, float]], path: Path) -> None:
-    """The figure of the documentation: time and memory over the size of a class."""
-    import matplotlib.pyplot as plt
-
-    plt.style.use(ROOT / "book" / "course.mplstyle")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-    counts = [row["submissions"] for row in rows]
-    left.plot(counts, [row["seconds"] for row in rows], "o-")
-    left.set(xlabel="submissions", ylabel="seconds to gradebook and feedback")
-    left.set(xlim=0, ylim=0)
-    right.plot(counts, [row["megabytes"] for row in rows], "o-")
-    right.set(xlabel="submissions", ylabel="most memory, MB", xlim=0, ylim=0)
-    figure.savefig(path)
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    names = ("nbgrader", "numpy", "torch")
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "processor": cpu[1] if cpu else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
 
 
 def main() -> None:
@@ -218,21 +220,23 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--growth", type=int, nargs="*", metavar="COUNT")
-    parser.add_argument("--figure", type=Path, help="draw the growth into this file")
+    parser.add_argument(
+        "--growth", type=int, nargs="+", default=[10, 30, 100, 300, 1000],
+        metavar="COUNT", help="sizes of classes, for time and memory",
+    )  # fmt: skip
+    parser.add_argument("--record", type=Path, help="also write the figures here")
     options = parser.parse_args()
+    found: dict[str, object] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="grading-") as folder:
-        if options.growth:
-            rows = grow(options.growth, Path(folder))
-            print(json.dumps(rows, indent=1))
-            if options.figure:
-                draw(rows, options.figure)
-        else:
-            print(
-                json.dumps(
-                    compare(options.count, options.repeat, Path(folder)), indent=1
-                )
+        for name, torch in (("numpy", False), ("torch", True)):
+            found[name] = compare(
+                options.count, options.repeat, Path(folder, name), torch=torch
             )
+        found["growth"] = grow(options.growth, Path(folder))
+    text = json.dumps(found, indent=1)
+    print(text)
+    if options.record:
+        options.record.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -136,9 +136,17 @@ def spoil(release: dict[str, Any], attack: str) -> str:
 
 
 def make(
-    folder: Path, count: int, *, hostile: float = 0.0, seed: int = 0
+    folder: Path,
+    count: int,
+    *,
+    hostile: float = 0.0,
+    torch: bool = False,
+    seed: int = 0,
 ) -> Iterator[tuple[str, str]]:
-    """Write submissions as nbgrader keeps them; give each student and its status."""
+    """Write submissions as nbgrader keeps them; give each student and its status.
+
+    hostile: the share of attacks and broken files. torch: whether each imports it.
+    """
     rng = random.Random(seed)
     attacks = itertools.cycle(rng.sample(HOSTILE, len(HOSTILE)))
     release = load(RELEASE)
@@ -151,6 +159,9 @@ def make(
             path.write_text(spoil(release, attack))
         else:
             written = answers(rng)
+            if torch:
+                first = next(iter(written), None)
+                written |= {first: f"import torch\n{written[first]}"} if first else {}
             crashes = any("os._exit" in answer for answer in written.values())
             status = "partly graded" if crashes else "graded"
             write(fill(release, written), path)

@@ -355,14 +355,14 @@ add("a segmentation fault", tried(
     "crashes the interpreter", "import ctypes\nctypes.string_at(0)", "(signal 11)",
     status="partly graded",
 ))  # fmt: skip
-add("an endless loop", tried("never ends", "while True: pass", "does not end within 1.5 seconds",
+add("an endless loop", tried("never ends", "while True: pass", "does not end within 2 seconds",
                              status="partly graded"))  # fmt: skip
 add("a loop that ignores signals", tried(
     "never ends, and ignores every signal and exception",
     "import signal\nfor number in range(1, 65):\n"
     "    try: signal.signal(number, signal.SIG_IGN)\n    except (OSError, ValueError): pass\n"
     "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
-    "does not end within 1.5 seconds", status="partly graded",
+    "does not end within 2 seconds", status="partly graded",
 ))  # fmt: skip
 add("KeyboardInterrupt", tried(
     "raises what no handler for exceptions catches",
@@ -486,7 +486,7 @@ add("ptrace", tried(
     "attaches to its parent as a debugger",
     "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
     "return libc.ptrace(16, os.getppid(), 0, 0), ctypes.get_errno()",
-    "(-1, 3)", None,
+    "(-1, ", None,
 ))  # fmt: skip
 add("the grader's environment", tried(
     "looks for secrets in the environments of all processes",
