@@ -4,10 +4,11 @@
     python benchmarks/grading.py --count 4 --repeat 1 --growth 4
 
 A class is compared twice: once as it is, with NumPy alone, and once with `import torch`
-in each notebook, as from chapter 17 on. For each repetition, in turn: `nbgrader autograde` and `nbgrader generate_feedback` with
-nbgrader's own preprocessors, and `autograder grade` on 1 and 2 jobs, once only to the
-verdicts and once to a written gradebook with feedback. Each starts from an empty
-gradebook, in processes of its own, start-up included. Points are compared one by one.
+in each notebook, as from chapter 17 on. For each repetition, in turn: `nbgrader
+autograde` and `nbgrader generate_feedback` with nbgrader's own preprocessors, and
+`autograder grade` on 1 and 2 jobs, once only to the verdicts and once to a written
+gradebook with feedback. Each starts from an empty gradebook, in processes of its own,
+start-up included. Points are compared one by one.
 """
 
 import argparse

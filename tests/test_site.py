@@ -12,7 +12,10 @@ import pytest
 from autograder.course import ROOT
 
 BUILT = ROOT / "_build" / "html"
-PAGES = sorted(f"book/{path.stem}.html" for path in (ROOT / "book").glob("*.md"))
+PAGES = sorted(
+    str(path.relative_to(ROOT).with_suffix(".html"))
+    for path in (ROOT / "book").rglob("*.md")
+)
 
 HEADER = """\
 ---

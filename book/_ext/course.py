@@ -141,13 +141,14 @@ def known(exercise: Exercise, mistake: Mistake) -> str:
 
 
 def cache_by_content(app: Sphinx, config: Config) -> None:
-    """Make every page anew, and run its cells, when the code behind it has changed.
+    """Make every page anew, and run its cells, when what is behind it has changed.
 
     On its own the cache of outputs looks only at the cells.
     """
     digest = hashlib.sha256()
-    for folder in ("solutions", "autograder", "book/_ext"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    code = ("solutions/**/*.py", "autograder/**/*.py", "book/_ext/*.py")
+    for pattern in (*code, "benchmarks/*.json", "examples/**/*.ipynb"):
+        for path in sorted(ROOT.glob(pattern)):
             digest.update(path.read_bytes())
     cache = app.outdir.parent / ".jupyter_cache" / digest.hexdigest()[:16]
     config.nb_execution_cache_path = str(cache)
