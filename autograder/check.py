@@ -4,11 +4,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from autograder.answers import COLLECTING
+
 if TYPE_CHECKING:
     from autograder.report import Card
-
-# Set by the process that only collects a notebook's answers.
-COLLECTING = "AUTOGRADER_COLLECTING"
 
 
 class CheckFailed(Exception):

@@ -1,9 +1,11 @@
 """Every exercise has all its parts, and the set-up says each thing once."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -101,3 +103,30 @@ def test_the_style_is_ruffs():
             cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
+
+
+def imported_when_loaded(path: Path) -> set[str]:
+    """The rooms of autograder/ that a module imports at its top."""
+    tree = ast.parse(path.read_text())
+    rooms = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            package, *rest = node.module.split(".")
+            if package == "autograder":
+                rooms |= set(rest[:1]) or {alias.name for alias in node.names}
+    return rooms
+
+
+def test_inside_the_grader_an_import_only_goes_down_the_list_of_contributing():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    [rooms] = re.findall(r"only goes down this list:(.*?)\.\n", text, re.S)
+    order = re.findall(r"`(\w+)`", rooms)
+    package = ROOT / "autograder"
+    paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
+    assert {
+        path.relative_to(package).parts[0].removesuffix(".py") for path in paths
+    } == {*order}
+    for path in paths:
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        below = set(order[order.index(room) :])
+        assert imported_when_loaded(path) <= below, path

@@ -12,8 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from autograder.answers import receive
-from autograder.check import COLLECTING
+from autograder.answers import COLLECTING, receive
 from autograder.runner.sandbox import START
 
 # Of the grader's environment a notebook's process has no more than these: there may
