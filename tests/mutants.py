@@ -1,10 +1,11 @@
 """Hand in every small change of every solution as an answer: all must lose points.
 
-python tests/mutants.py     prints a table: how many, how many caught, how told
+python tests/mutants.py     writes the book's table: how many, how many caught, how told
 """
 
 import ast
 import copy
+import csv
 import inspect
 import sys
 from collections import Counter
@@ -14,8 +15,11 @@ import numpy as np
 
 from autograder import specs
 from autograder.answers import ask
+from autograder.course import ROOT, chapter_of
 from autograder.exercise import Exercise
 from autograder.judge import Verdict, judge
+
+TABLE = ROOT / "book" / "mutants.csv"
 
 OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -168,19 +172,34 @@ def survivors(exercise: Exercise, seed: int) -> tuple[list[str], Counter]:
     return alive, told
 
 
+def row(exercise: Exercise) -> dict[str, object]:
+    """What the book's table says of an exercise."""
+    alive, told = survivors(exercise, 1)
+    return {
+        "exercise": exercise.name,
+        "mutants": told.total(),
+        "caught": told.total() - len(alive),
+        "told by": ", ".join(f"{way} {n}" for way, n in told.most_common()),
+        "equivalent": len(exercise.equivalents),
+    }
+
+
 def main() -> int:
-    total = 0
-    print(f"{'exercise':<24}{'mutants':>8}{'caught':>8}  told by")
-    for stem in specs.stems():
-        for exercise in specs.exercises_of(stem):
-            alive, told = survivors(exercise, 1)
-            ways = ", ".join(f"{way} {n}" for way, n in told.most_common())
-            caught = told.total() - len(alive)
-            print(f"{exercise.name:<24}{told.total():>8}{caught:>8}  {ways}")
-            for line in alive:
-                print(f"    survives: {line}")
-            total += len(alive)
-    return 1 if total else 0
+    rows = [
+        row(exercise)
+        for stem in sorted(specs.stems(), key=chapter_of)
+        for exercise in specs.exercises_of(stem)
+    ]
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(TABLE.read_text())
+    for name in [row["exercise"] for row in rows if row["mutants"] != row["caught"]]:
+        exercise = specs.find(str(name))
+        assert exercise is not None
+        print(f"{name} survives as", *survivors(exercise, 1)[0], sep="\n    ")
+    return int(any(row["mutants"] != row["caught"] for row in rows))
 
 
 if __name__ == "__main__":
