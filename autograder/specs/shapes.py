@@ -160,13 +160,13 @@ angles = Exercise(shapes.position_angles, points=1, axes=("row", "column"))
 
 @angles.probes
 def _(rng):
-    def some(length, width, start=0, step=1.0, kind=float):
+    def some(length, width, start=0, step=1.0):
         """Positions in no order, and frequencies that fall from 1 as those of RoPE."""
         base = float(rng.integers(50, 2000))
         positions = start + rng.permutation(length + 2)[:length]
         if step != 1:
             positions = positions * step
-        return positions, (base ** -(np.arange(width) / width)).astype(kind)
+        return positions, base ** -(np.arange(width) / width)
 
     few, more = sorted(int(n) for n in rng.choice(range(3, 7), 2, replace=False))
     yield Probe(*some(more + 1, few), why="more positions than frequencies")
@@ -178,7 +178,8 @@ def _(rng):
         why="positions between the whole numbers",
     )
     yield Probe(*some(more, few, start=4097), why="positions far away")
-    yield Probe(*some(few + 2, more + 2, kind=np.float32), why="frequencies in float32")
+    positions, inv_freq = some(few + 2, more + 2)
+    yield Probe(positions, inv_freq.astype(np.float32), why="frequencies in float32")
     yield Probe(*some(1, few, start=more), why="a single position")
 
 
@@ -336,20 +337,20 @@ product = Exercise(shapes.matmul_shape, points=2, axes=("axis",))
 @product.probes
 def _(rng):
     n, m, p, b, h, g = (int(length) for length in rng.permutation(range(2, 12))[:6])
-    huge = [int(length) for length in rng.integers(4 * 10**9, 9 * 10**9, 3)]
+    huge = int(rng.integers(4 * 10**18, 9 * 10**18))
     yield Probe((n, m), (m, p), why="two matrices")
-    yield Probe((b, n, m), (b, m, p), why="two stacks of the same length")
-    yield Probe((b, h, p, m), (b, h, m, n), why="stacks with two axes")
+    yield Probe((b, n, m), (b, m, p), why="stacks of the same shape")
+    yield Probe((b, h, p, m), (b, h, m, n), why="stacks of the same shape")
     yield Probe((h, b, n, m), (m, p), why="a stack and a single matrix")
     yield Probe((p, m), (b, h, m, n), why="a single matrix and a stack")
-    yield Probe((b, n, m), (h, b, m, p), why="a stack with one axis and one with two")
+    yield Probe((b, n, m), (h, b, m, p), why="stacks that are broadcast")
     yield Probe((b, 1, p, n), (g, n, m), why="stacks that are broadcast")
     yield Probe((1, g, n, p), (b, 1, p, m), why="stacks that are broadcast")
-    yield Probe((b, 1, m, n), (b, n, p), why="stacks of one length on two axes")
+    yield Probe((b, 1, m, n), (b, n, p), why="stacks that are broadcast")
     yield Probe((h, 1, m), (m, 1), why="matrices of one row and one column")
     yield Probe((b, b, b, b), (b, b, b, b), why="axes that are all of one length")
     yield Probe((0, n, m), (1, m, p), why="an empty batch")
-    yield Probe((b, huge[0], huge[1]), huge[1:], why="arrays too large to be made")
+    yield Probe((b, n, huge), (huge, p), why="arrays too large to be made")
 
 
 @product.law
@@ -360,10 +361,9 @@ def axis_from_the_right(answer, a_shape, b_shape):
     if len(got) != len(expected):
         axes = "1 axis" if len(got) == 1 else f"{len(got)} axes"
         return f"{seen}: it has {axes}, and the longer shape has {len(expected)}."
-    wrong = [
-        axis for axis in range(-1, -len(got) - 1, -1) if got[axis] != expected[axis]
-    ]
-    return f"{seen}: axis {wrong[0]} {origin(wrong[0], a_shape, b_shape)}."
+    from_the_right = range(-1, -len(got) - 1, -1)
+    wrong = next(axis for axis in from_the_right if got[axis] != expected[axis])
+    return f"{seen}: axis {wrong} {origin(wrong, a_shape, b_shape)}."
 
 
 def origin(axis, a_shape, b_shape):
@@ -513,7 +513,7 @@ def axis_by_axis(a_shape, b_shape):
     while a or b:
         one, other = a.pop() if a else 1, b.pop() if b else 1
         stack.insert(0, other if one == 1 else one)
-    return tuple(stack) + (a_shape[-2], b_shape[-1])
+    return (*stack, a_shape[-2], b_shape[-1])
 
 
 @product.variant
@@ -529,7 +529,7 @@ def padded_with_ones(a_shape, b_shape):
 def by_making_only_the_stacks(a_shape, b_shape):
     *a_stack, n, _ = a_shape
     *b_stack, _, p = b_shape
-    return (np.empty(a_stack) + np.empty(b_stack)).shape + (n, p)
+    return (*np.broadcast(np.empty(a_stack), np.empty(b_stack)).shape, n, p)
 
 
 @product.variant
@@ -542,3 +542,9 @@ def by_elementwise_products(a_shape, b_shape):
 def in_numpys_integers(a_shape, b_shape):
     stack = np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
     return tuple(np.array([*stack, a_shape[-2], b_shape[-1]]))
+
+
+product.equivalent(
+    "stack = np.broadcast_shapes(b_shape[:-2], a_shape[:-2])",
+    why="which of two shapes comes first makes no difference to broadcasting",
+)
