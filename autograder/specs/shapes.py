@@ -103,6 +103,14 @@ def as_wide_as_the_longest(lengths, max_len):
 
 
 @sequences.mistake(
+    "There are as many positions as sequences: (B, B), not (B, T).",
+    hint="Which of the two sizes counts the sequences, and which the positions?",
+)
+def a_position_for_every_sequence(lengths, max_len):
+    return shapes.sequence_mask(lengths, len(lengths))
+
+
+@sequences.mistake(
     "Every sequence is as long as the longest one.",
     hint="What should differ from one row to the next?",
 )
@@ -169,7 +177,7 @@ def _(rng):
         return positions, base ** -(np.arange(width) / width)
 
     few, more = sorted(int(n) for n in rng.choice(range(3, 7), 2, replace=False))
-    yield Probe(*some(more + 1, few), why="more positions than frequencies")
+    yield Probe(*some(more + 1, few, start=1), why="more positions than frequencies")
     yield Probe(*some(few, more, start=few), why="positions that do not start at 0")
     for _ in range(2):
         yield Probe(*some(4, 4), why="as many positions as frequencies")
@@ -192,6 +200,33 @@ def _(index, positions, inv_freq):
     )
 
 
+@angles.law
+def position_of_a_row(answer, positions, inv_freq):
+    found = answer[:, 0] / inv_freq[0]
+    return found_elsewhere(
+        "Row", "position", answer, np.outer(found, inv_freq), found, positions
+    )
+
+
+@angles.law
+def frequency_of_a_column(answer, positions, inv_freq):
+    row = np.argmax(positions)  # 0 would tell nothing
+    found = answer[row] / positions[row]
+    return found_elsewhere(
+        "Column", "frequency", answer, np.outer(positions, found), found, inv_freq
+    )
+
+
+def found_elsewhere(line, kind, answer, table, found, given):
+    """If all lines are right but for what they belong to: the first wrong one."""
+    if answer.shape != table.shape or not np.allclose(answer, table):
+        return None
+    for i in np.flatnonzero(~np.isclose(found, given))[:1]:
+        fact = f"{line} {i} is that of {kind} {found[i]:.4g}"
+        return f"{fact}; its {kind} is {given[i]:.4g}."
+    return None
+
+
 @angles.family
 def angles_family(
     positions, inv_freq, *, join=np.multiply, rounding=None, first=0, use=np.asarray
@@ -206,11 +241,6 @@ angles.mistake(
     "The position is divided by the frequency.",
     hint="A frequency of 1/100 turns slowly: by 1/100 at every position.",
     join=np.divide,
-)
-angles.mistake(
-    "The frequency is divided by the position.",
-    hint="The angle grows with the position. What is it at position 0?",
-    join=lambda position, frequency: frequency / position,
 )
 angles.mistake(
     "Positions and frequencies are added.",
@@ -349,6 +379,7 @@ def _(rng):
     yield Probe((b, 1, m, n), (b, n, p), why="stacks that are broadcast")
     yield Probe((h, 1, m), (m, 1), why="matrices of one row and one column")
     yield Probe((b, b, b, b), (b, b, b, b), why="axes that are all of one length")
+    yield Probe((1, n, p), (1, p, m), why="a batch of one")
     yield Probe((0, n, m), (1, m, p), why="an empty batch")
     yield Probe((b, n, huge), (huge, p), why="arrays too large to be made")
 
@@ -465,6 +496,11 @@ product.mistake(
     hint="A length of 1 gives way to any other length. How many products does an empty "
     "stack give?",
     join=by_length(max),
+)
+product.mistake(
+    "What has length 1 in the stack is left out.",
+    hint="A batch of one sequence is still a batch.",
+    join=lambda a, b: tuple(length for length in broadcast(a, b) if length != 1),
 )
 product.mistake(
     "The last two axes have changed places.",
