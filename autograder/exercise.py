@@ -193,9 +193,10 @@ class Exercise:
                 sizes[name] = value
             if isinstance(value, np.ndarray):
                 shape = re.search(rf"^ +{name}: \(([^)]*)\)", self.docstring, re.M)
-                symbols = re.findall(r"\w+", shape[1]) if shape else []
+                symbols = re.findall(r"[^\s,]+", shape[1]) if shape else []
                 # from the right: a shape may begin with any number of axes
-                sizes |= dict(zip(symbols[::-1], value.shape[::-1], strict=False))
+                found = zip(symbols[::-1], value.shape[::-1], strict=False)
+                sizes |= {s: n for s, n in found if s.isidentifier()}  # not K/2
         return sizes
 
     def axes_of(self, ndim: int) -> list[str | None]:

@@ -18,8 +18,10 @@ from autograder.relations import (
     Case,
     candidates,
     input_transforms,
+    item_transforms,
     known,
     pairs,
+    two_knobs,
 )
 
 # Asks the learner's function one probe after the other. The calls that it makes of the
@@ -177,10 +179,12 @@ def is_right(case: Case) -> bool:
 
 
 def describe(exercise: Exercise, probe: Probe) -> str:
-    """A call in one line: numbers as they are, arrays by their shapes."""
+    """A call in one line: arrays by their shapes, but for short rows of integers."""
 
     def show(value: Any) -> str:
         if isinstance(value, np.ndarray):
+            if value.ndim == 1 and value.size <= 8 and value.dtype.kind in "biu":
+                return f"array({value.tolist()})"
             return f"{value.dtype} of shape {value.shape}"
         return f"{value!r:.40}"
 
@@ -329,8 +333,9 @@ def crash_note(cases: list[Case]) -> str:
     """What exception there was besides the wrong answers, if any."""
     for case in cases:
         if isinstance(case.outcome, Raised):
-            kind, text = case.outcome.type_name, case.outcome.text.strip()
-            return f"And for {case.probe.why} it stops with {kind}: {text}."
+            text = f": {case.outcome.text}" if case.outcome.text else ""
+            kind = case.outcome.type_name
+            return f"And for {case.probe.why} it stops with {kind}{text}."
     return ""
 
 
@@ -345,7 +350,9 @@ def name_mistake(exercise: Exercise, cases: list[Case], case: Case) -> Candidate
             return None
         explanations = [candidates(exercise, first), pairs(exercise, first)]
     elif not exercise.parts:
-        explanations.append(input_transforms(exercise, first))
+        if isinstance(first.expected, list | tuple):
+            explanations.append(item_transforms())
+        explanations += [input_transforms(exercise, first), two_knobs(exercise)]
     for candidate in itertools.chain(*explanations):
         if candidate.holds(ordered):
             return candidate

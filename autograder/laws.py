@@ -44,6 +44,8 @@ ADVICE = (
      "index."),
     ("ModuleNotFoundError", "", "The exercises up to chapter 16 need NumPy alone."),
     ("MemoryError", "", "Which array is that large? Print the shapes on the way."),
+    ("ValueError", r"array is too big",
+     "Which array is that large? Can you do without it?"),
     ("RecursionError", "", "Which call of the function by itself should have ended "
      "it?"),
 )  # fmt: skip
@@ -149,9 +151,10 @@ def observe_difference(exercise: Exercise, case: Case) -> str | None:
     if number_kind(case.expected) == "bool":
         return f"At {where} the mask is {got}, not {wanted}{reason}."
     wrong = ~close(case.answer, case.expected)
+    are = "is" if wrong.sum() == 1 else "are"
     return (
         f"{there} gives {got:.6g}, not {wanted:.6g}{reason}; "
-        f"{wrong.sum()} of {wrong.size} numbers are off."
+        f"{wrong.sum()} of {wrong.size} numbers {are} off."
     )
 
 
@@ -255,6 +258,8 @@ def as_expected_kinds(cases: list[Case]) -> list[Case]:
 
 def as_expected_kind(case: Case, additive: bool) -> Case:
     answer, expected = case.answer, case.expected
+    if isinstance(answer, np.ndarray) and isinstance(expected, list | tuple):
+        return Case(case.probe, expected, Answer(answer.tolist()))
     if fits_kind(answer, expected) or not isinstance(expected, np.ndarray):
         return case
     try:

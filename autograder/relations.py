@@ -97,15 +97,7 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
 
     def both() -> Iterator[Candidate]:
         declared = list(known(exercise))
-        for first, second in itertools.combinations(exercise.mistakes, 2):
-            knobs = [getattr(m.function, "keywords", {}) for m in (first, second)]
-            if all(knobs) and not knobs[0].keys() & knobs[1].keys():
-                yield Candidate(
-                    f"{first.sentence} And: {lower(second.sentence)}",
-                    _with_knobs(exercise, knobs[0] | knobs[1]),
-                    hint=first.hint,
-                    two=True,
-                )
+        yield from two_knobs(exercise)
         for mistake in exercise.mistakes:
             for change in input_transforms(exercise, case, mistake.function):
                 yield Candidate(
@@ -127,6 +119,19 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                 )
 
     return itertools.islice(both(), MAX_PAIRS)
+
+
+def two_knobs(exercise: Exercise) -> Iterator[Candidate]:
+    """Two known mistakes at once, if they are settings of different knobs."""
+    for first, second in itertools.combinations(exercise.mistakes, 2):
+        knobs = [getattr(m.function, "keywords", {}) for m in (first, second)]
+        if all(knobs) and not knobs[0].keys() & knobs[1].keys():
+            yield Candidate(
+                f"{first.sentence} And: {lower(second.sentence)}",
+                _with_knobs(exercise, knobs[0] | knobs[1]),
+                hint=first.hint,
+                two=True,
+            )
 
 
 def lower(sentence: str) -> str:
@@ -421,6 +426,28 @@ def shifted(values: np.ndarray, step: int, axis: int, fill: Any) -> np.ndarray:
     edge[axis] = slice(None, step) if step > 0 else slice(step, None)
     moved[tuple(edge)] = fill
     return moved
+
+
+def item_transforms() -> Iterator[Candidate]:
+    """The right tuple or list with its items moved or missing."""
+    changes: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+        ("The items come in the opposite order.", lambda e: e[::-1]),
+        ("The last two items have changed places.", lambda e: e[:-2] + e[:-3:-1]),
+        ("The first item is missing.", lambda e: e[1:]),
+        ("The last item is missing.", lambda e: e[:-1]),
+    )
+    for sentence, change in changes:
+        yield Candidate(sentence, lambda case, change=change: change(case.expected))
+    yield Candidate(
+        "The items are right, but in another order.",
+        in_order_of_answer,
+        "Which of them comes first?",
+    )
+
+
+def in_order_of_answer(case: Case) -> Any:
+    assert sorted(case.answer) == sorted(case.expected)
+    return case.answer
 
 
 def input_transforms(

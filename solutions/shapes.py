@@ -4,17 +4,22 @@ import numpy as np
 
 
 def sequence_mask(lengths: np.ndarray, max_len: int) -> np.ndarray:
-    """Mark the positions of every sequence that hold something.
+    """Mark the positions of every sequence that hold a token.
+
+    All sequences are stored with `max_len` positions. Sequence b fills the first
+    lengths[b] of them.
 
     Shapes:
-        lengths: (B,), int
-        returns: (B, T) for T = max_len, bool: True on the first lengths[b] positions
+        lengths: (B,), int, each from 0 to T
+        returns: (B, T) for T = max_len, bool: True on a token
     """
     return np.arange(max_len) < lengths[:, None]
 
 
 def position_angles(positions: np.ndarray, inv_freq: np.ndarray) -> np.ndarray:
     """Multiply every position by every frequency.
+
+    Positions are any numbers: they need not start at 0 or be in order.
 
     Shapes:
         positions: (T,), int or float
@@ -25,17 +30,19 @@ def position_angles(positions: np.ndarray, inv_freq: np.ndarray) -> np.ndarray:
 
 
 def matmul_shape(a_shape: tuple[int, ...], b_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Say which shape `a @ b` has, for stacks of matrices.
+    """Say which shape `a @ b` has, for two arrays of these shapes.
 
-    The last two axes are multiplied as matrices, the ones before them are broadcast.
+    The last two axes are those of matrices. The axes before them count the matrices
+    of a stack, and they are broadcast. No array is made, so the shapes may be those of
+    arrays that no memory could hold. A length may be 0, as in an empty batch.
 
     Shapes:
-        a_shape: (..., n, m), at least two numbers
-        b_shape: (..., m, p), at least two numbers
+        a_shape: (..., n, m), a tuple of at least two int
+        b_shape: (..., m, p), a tuple of at least two int
         returns: (..., n, p), a tuple of int
 
     Raises:
-        ValueError: if the matrices do not fit, or the axes before do not broadcast.
+        ValueError: if the matrices do not fit, or the stacks do not broadcast.
 
     Source: NumPy's reference, `numpy.matmul`.
     """

@@ -1,12 +1,13 @@
 """What learners are told of mistakes that are in no list."""
 
 import inspect
+import re
 import time
 
 import numpy as np
 import pytest
 
-from autograder import report
+from autograder import report, specs
 from autograder.answers import ask
 from autograder.exercise import Exercise, Probe
 from autograder.judge import judge
@@ -302,3 +303,67 @@ def test_of_several_things_the_wrong_one_is_named(case):
     assert verdict.points == 0
     assert expected in verdict.message
     assert report.as_html(verdict)
+
+
+# An answer that is one tuple
+
+TUPLES = {
+    "two mistakes at once": (
+        "return (*a_shape[:-2], b_shape[-1], a_shape[-2])",
+        "Two things at once would explain it. The stack of the second array is left "
+        "out. And: the last two axes have changed places.",
+    ),
+    "another order": (
+        "return (a_shape[-2], b_shape[-1], *np.broadcast_shapes(a_shape[:-2], "
+        "b_shape[:-2]))",
+        "The items are right, but in another order.",
+    ),
+    "one too few": (
+        "return (*np.broadcast_shapes(a_shape[:-2], b_shape[:-2]), a_shape[-2])",
+        "The last item is missing.",
+    ),
+    "nothing in it": ("return ()", "Your function gives (), not "),
+    "an array": (
+        "return np.array([*np.broadcast_shapes(a_shape[:-2], b_shape[:-2]), "
+        "a_shape[-2], b_shape[-1]])",
+        "Your function gives back an array of int64; asked for is a tuple.",
+    ),
+    "a wrong array": (
+        "return np.array([a_shape[-2], b_shape[-1]])",
+        "Both stacks are left out: it is the shape of one product.",
+    ),
+    "an exception without a text": (
+        "assert len(a_shape) == 2; return b_shape",
+        "it stops with AssertionError.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TUPLES)
+def test_a_wrong_tuple_is_told(case):
+    body, sentence = TUPLES[case]
+    verdict = told(f"def matmul_shape(a_shape, b_shape): {body}")
+    assert verdict.points == 0
+    assert sentence in verdict.message
+
+
+def test_a_right_tuple_of_another_type_is_told_of_that_alone():
+    verdict = told(f"def matmul_shape(a_shape, b_shape): {TUPLES['an array'][0]}")
+    assert verdict.message == TUPLES["an array"][1]
+
+
+# What a call and its sizes are called
+
+
+def test_a_short_row_of_integers_is_shown_as_it_is():
+    verdict = told("def sequence_mask(lengths, max_len): return lengths")
+    assert re.match(
+        r"sequence_mask\(array\(\[\d+(, \d+)*\]\), \d+\)", verdict.probe or ""
+    )
+
+
+def test_a_length_that_is_half_of_a_size_has_no_name():
+    exercise = specs.find("position_angles")
+    assert exercise is not None
+    sizes = exercise.sizes(Probe(np.arange(5), np.ones(4), why="four frequencies"))
+    assert sizes == {"T": 5}
