@@ -142,7 +142,12 @@ def _with_knobs(exercise: Exercise, knobs: dict[str, Any]) -> Make:
 
 def _after(first: Make, then: Make) -> Make:
     """Hand what the first makes to the transform in place of the right answer."""
-    return lambda case: then(Case(case.probe, first(case), case.outcome))
+
+    def make(case: Case) -> Any:
+        made = first(case)
+        return None if made is None else then(Case(case.probe, made, case.outcome))
+
+    return make
 
 
 def remembered(make: Make) -> Make:
@@ -511,39 +516,44 @@ def _is_number(value: Any) -> bool:
 def _array_transforms(
     name: str, value: np.ndarray, candidate: Callable[..., Candidate]
 ) -> Iterator[Candidate]:
+    def changed(sentence: str, change: Callable[[np.ndarray], np.ndarray]) -> Candidate:
+        """Where the argument may be left out, None stays None."""
+        return candidate(
+            sentence,
+            lambda a: {name: None if a[name] is None else change(a[name])},
+        )
+
     if value.ndim >= 2:
-        yield candidate(
+        yield changed(
             f"The answer is right for `{name}` with its last two axes swapped.",
-            lambda a: {name: np.swapaxes(a[name], -1, -2)},
+            lambda x: np.swapaxes(x, -1, -2),
         )
     for axis in range(value.ndim):
-        yield candidate(
+        yield changed(
             f"The answer is right for `{name}` read backwards along axis {axis}.",
-            lambda a, axis=axis: {name: np.flip(a[name], axis)},
+            lambda x, axis=axis: np.flip(x, axis),
         )
-        yield candidate(
+        yield changed(
             f"Of `{name}`, only index 0 of axis {axis} is used, for all of them.",
-            lambda a, axis=axis: {
-                name: np.repeat(np.take(a[name], [0], axis), a[name].shape[axis], axis)
-            },
+            lambda x, axis=axis: np.repeat(np.take(x, [0], axis), x.shape[axis], axis),
         )
         for step, word in ((1, "forward"), (-1, "back")):
-            yield candidate(
+            yield changed(
                 f"The answer is as if `{name}` were moved by one along axis {axis}, "
                 f"{word}.",
-                lambda a, axis=axis, step=step: {name: np.roll(a[name], step, axis)},
+                lambda x, axis=axis, step=step: np.roll(x, step, axis),
             )
     if value.dtype.kind == "b":
-        yield candidate(
+        yield changed(
             f"The answer is right for `{name}` inverted.",
-            lambda a: {name: ~a[name]},
+            np.logical_not,
         )
     elif value.dtype.kind == "f":
-        yield candidate(
+        yield changed(
             f"The answer is right for `{name}` with the other sign.",
-            lambda a: {name: -a[name]},
+            np.negative,
         )
-        yield candidate(
+        yield changed(
             f"The answer is what it would be if all of `{name}` were 0.",
-            lambda a: {name: np.zeros_like(a[name])},
+            np.zeros_like,
         )

@@ -302,3 +302,61 @@ def test_of_several_things_the_wrong_one_is_named(case):
     assert verdict.points == 0
     assert expected in verdict.message
     assert report.as_html(verdict)
+
+
+# An argument that may be left out
+
+
+def total_of(numbers, keep=None):
+    """Add up the rows, or of each row what is kept.
+
+    Shapes:
+        numbers: (R, C), int
+        keep: (R, C), bool
+        returns: (R,), int
+    """
+    return np.where(True if keep is None else keep, numbers, 0).sum(axis=1)
+
+
+total_of.__module__ = "solutions.masks"  # an exercise belongs to a chapter
+TOTAL = Exercise(total_of, points=1, axes=("row",))
+
+
+@TOTAL.probes
+def _(rng):
+    numbers = rng.integers(1, 9, size=(4, 4))
+    yield Probe(numbers, why="no mask")
+    yield Probe(numbers, np.tri(4, dtype=bool), why="a mask")
+
+
+@TOTAL.mistake("Twice the total.", hint="Is something added twice?")
+def doubled(numbers, keep=None):
+    return 2 * total_of(numbers, keep)
+
+
+LEFT_OUT = {
+    "inverted": (
+        lambda n, keep=None: total_of(n, None if keep is None else ~keep),
+        "The answer is right for `keep` inverted.",
+    ),
+    "transposed": (
+        lambda n, keep=None: total_of(n, None if keep is None else keep.T),
+        "The answer is right for `keep` with its last two axes swapped.",
+    ),
+    "nothing that has a name": (
+        lambda n, keep=None: n[0] ** 3 if keep is None else n[1] ** 2,
+        "At row 0 your function gives",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_an_argument_that_may_be_left_out_is_named_too(case):
+    function, expected = LEFT_OUT[case]
+
+    def ask_it(exercise, probes, helpers):
+        return [ask(function, p.args, p.kwargs) for p in probes]
+
+    verdict = judge(TOTAL, TOTAL.draw(), ask_it)
+    assert verdict.points == 0
+    assert expected in verdict.message
