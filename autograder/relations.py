@@ -5,6 +5,7 @@ give. A candidate that equals the learner's answer on every probe is a fact abou
 answer, whatever its cause; so these cannot accuse falsely.
 """
 
+import functools
 import inspect
 import itertools
 import math
@@ -433,7 +434,8 @@ def input_transforms(
 ) -> Iterator[Candidate]:
     """The solution's answer (or a mistake's) to slightly different arguments."""
     function = function or exercise.solution
-    arguments = exercise.arguments(case.probe)
+    arguments_of = functools.cache(exercise.arguments)  # binding them takes time
+    arguments = arguments_of(case.probe)
     several = inspect.Parameter.VAR_POSITIONAL
     kinds = {k: p.kind for k, p in exercise.signature.parameters.items()}
     flat = {k: v for k, v in arguments.items() if kinds[k] != several}
@@ -444,7 +446,7 @@ def input_transforms(
         hint: str = "",
     ) -> Candidate:
         def make(case: Case) -> Any:
-            given = exercise.arguments(case.probe)
+            given = dict(arguments_of(case.probe))
             given |= change({k: v for k, v in given.items() if k in flat})
             bound = exercise.signature.bind_partial()
             bound.arguments.update(given)

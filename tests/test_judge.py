@@ -209,6 +209,59 @@ def test_what_helpers_get_wrong_costs_the_later_function_nothing():
     assert verdict.first == ("causal_mask",)
 
 
+NOT_THE_HELPERS = {
+    "a call of a right helper that must fail": """
+        def combine_masks(*masks):
+            return masks[0] & masks[1]
+        def decoder_mask(tokens, pad_id):
+            return combine_masks(tokens == pad_id, tokens[:, 1:] == pad_id)
+    """,
+    "chance": """
+        def padding_mask(tokens, pad_id):
+            return (tokens != pad_id)[:, None, None]
+        def decoder_mask(tokens, pad_id):
+            past = np.random.random((tokens.shape[1], tokens.shape[1])) < 0.5
+            return past & padding_mask(tokens, pad_id)
+    """,
+}
+
+
+@pytest.mark.parametrize("case", NOT_THE_HELPERS)
+def test_a_right_helper_is_not_accused(case):
+    verdict = told(NOT_THE_HELPERS[case])
+    assert verdict.points == 0
+    assert verdict.first == ()
+
+
+ADVICE = {
+    "a method of tensors": (
+        "def causal_mask(q, k): return np.ones((q, k)).softmax(-1)",
+        "a method of PyTorch's tensors",
+    ),
+    "Python's own max": (
+        "def padding_mask(t, p): return max(t) != p",
+        "x.max() looks into one",
+    ),
+    "a mask in brackets": (
+        """
+        def padding_mask(t, p):
+            seen = np.ones((len(t), 1, 1, t.shape[1]), bool)
+            seen[t == p] = False
+            return seen
+        """,
+        "must have the shape of what it picks from",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ADVICE)
+def test_an_exception_comes_with_advice(case):
+    source, advice = ADVICE[case]
+    verdict = told(source)
+    assert verdict.verdict == "raised"
+    assert advice in verdict.hint
+
+
 def test_checking_is_quick():
     """Under 0.3 s of processor time, also for an answer that nothing explains."""
     source = """
