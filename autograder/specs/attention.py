@@ -47,26 +47,29 @@ def _(rng):
 
 @soft.law
 def weights_sum_to_one(weights, x, axis=-1):
-    return sums_off(weights, x.shape, axis, "numbers")
-
-
-def sums_off(weights, shape, axis, what):
-    """The first sum along an axis that is not 1."""
-    if weights.shape != shape:
-        return None
-    negative = np.argwhere(weights < 0)
-    if len(negative):
-        index = tuple(int(i) for i in negative[0])
-        return f"At index {index} is {weights[index]:.4g}: no weight is negative."
     totals = weights.sum(axis=axis)
-    off = np.argwhere(~np.isclose(totals, 1, atol=1e-4))
-    if not len(off):
-        return None
-    index = tuple(int(i) for i in off[0])
-    total = totals[index]
-    place = list(map(str, index))
-    place.insert(axis % len(shape), ":")
-    return f"The {what} at [{', '.join(place)}] sum to {total:.4g}, not to 1."
+    for index in np.argwhere(~np.isclose(totals, 1, atol=1e-4)):
+        total, place = totals[tuple(index)], [str(i) for i in index]
+        place.insert(axis % x.ndim, ":")
+        return f"The weights at [{', '.join(place)}] sum to {total:.4g}, not to 1."
+    return None
+
+
+@soft.law
+def weights_differ_by_powers_of_e(weights, x, axis=-1):
+    rows = np.moveaxis(weights, axis, -1).reshape(-1, x.shape[axis])
+    numbers = np.moveaxis(x, axis, -1).reshape(rows.shape)
+    for row, number in zip(rows, numbers, strict=True):
+        apart = number[1] - number[0]
+        if 0 < abs(apart) < 20 and row[0] > 0:
+            ratio = row[1] / row[0]
+            if not np.isclose(ratio, np.exp(apart), rtol=1e-3):
+                return (
+                    f"The weight of {number[1]:.6g} is {ratio:.4g} times that of "
+                    f"{number[0]:.6g}; e to the power of their difference, "
+                    f"{apart:.6g}, is {np.exp(apart):.4g}."
+                )
+    return None
 
 
 def row_max(x, axis):
@@ -164,6 +167,11 @@ soft.mistake(
     over=0,
 )
 soft.mistake(
+    "The weights sum to 1 along axis 1, whatever `axis` says.",
+    hint="`axis` may be any axis, and a single row has none but axis 0.",
+    over=1,
+)
+soft.mistake(
     "The exponentials are not divided by their sum: the largest of each row is 1.",
     hint="What do the weights of a row have to sum to?",
     total=lambda x, axis: 1,
@@ -179,6 +187,14 @@ soft.mistake(
     "x?",
     exp=lambda shifted: np.exp(-shifted),
 )
+
+
+@soft.mistake(
+    "Where no `axis` is given, it is the first one, not the last.",
+    hint="Restore the def line as it was given.",
+)
+def first_by_default(x, axis=0):
+    return attention.softmax(x, axis)
 
 
 @soft.mistake(
@@ -283,6 +299,18 @@ def _(rng):
 def _(index, query, key):
     q, k = query[index[:-1]], key[(*index[:-2], index[-1])]
     return f"the dot product there is {q @ k:.6g}, and K is {query.shape[-1]}"
+
+
+@scores.law
+def scale_of_the_dot_products(answer, query, key):
+    dot, size = query @ key.swapaxes(-1, -2), query.shape[-1]
+    factors = answer[dot != 0] / dot[dot != 0]
+    if not np.allclose(factors, factors[0], rtol=1e-4):
+        return None
+    return (
+        f"Every score is its dot product times {factors[0]:.4g}; for K = {size} it "
+        f"should be divided by the square root of K, that is times {size**-0.5:.4g}."
+    )
 
 
 @scores.family
@@ -467,7 +495,8 @@ def identity(*shape):
 
 @attend.probes
 def _(rng):
-    b, h, q, k, d = some(rng, 5)
+    b, h = (int(n) for n in rng.permutation([2, 3]))
+    q, k, d = (int(n) for n in rng.choice(range(4, 8), 3, replace=False))
     columns = 9
 
     def vectors(*shape):
@@ -477,32 +506,32 @@ def _(rng):
         return vectors(b, h, length, size)
 
     yield Probe(
-        heads_of(q, d), heads_of(k, d), identity(b, h, k),
-        why="values that are the identity, so that the answer is the weights",
-    )  # fmt: skip
+        heads_of(q, d), heads_of(k, d), identity(b, h, k), why="the identity as values"
+    )
     yield Probe(
         heads_of(q, d), heads_of(k, d), identity(b, h, k), a_mask(rng, q, k),
-        why="a mask, and values that are the identity",
+        why="a mask for all",
+    )  # fmt: skip
+    yield Probe(
+        heads_of(q, 9), heads_of(k, 9), identity(b, h, k), a_mask(rng, b, 1, 1, k),
+        why="a mask for each sequence",
     )  # fmt: skip
     yield Probe(
         vectors(q, d + 2), vectors(k, d + 2), vectors(k, columns),
         why="no batch and no heads",
     )  # fmt: skip
     yield Probe(
-        vectors(h, q, d + 2), vectors(h, k, d + 2), vectors(h, k, columns),
-        why="no batch, but heads",
-    )  # fmt: skip
-    yield Probe(
-        heads_of(q, 4), heads_of(k, 4), heads_of(k, columns), a_mask(rng, b, 1, 1, k),
-        why="a mask for each sequence",
+        vectors(h, q, d), vectors(h, k, d), vectors(h, k, columns), a_mask(rng, q, k),
+        why="heads without a batch",
     )  # fmt: skip
     yield Probe(
         vectors(4, 4, 4, 4), vectors(4, 4, 4, 4), vectors(4, 4, 4, 4),
         a_mask(rng, 4, 4, 4, 4), why="all sizes the same",
     )  # fmt: skip
     yield Probe(
-        vectors(5, 5), vectors(5, 5), vectors(5, 5), why="as many keys as queries"
-    )
+        vectors(5, 5), vectors(5, 5), identity(5), a_mask(rng, 5, 5),
+        why="as many keys as queries",
+    )  # fmt: skip
     yield Probe(
         vectors(b, 1, d), vectors(b, k, d), vectors(b, k, columns),
         why="a single query",
@@ -542,7 +571,7 @@ def seen_by(attn_mask, shape):
 
 def who(index):
     """The query of an index of the answer, in words."""
-    names = ("batch row", "head", "query")[-len(index) :]
+    names = ("batch row", "head", "query")[3 - len(index) :]
     return ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=True))
 
 
@@ -570,6 +599,39 @@ def weights_of_a_query_sum_to_one(answer, query, key, value, attn_mask=None):
         total = totals[tuple(index)]
         return f"At {who(index)} the weights of all keys sum to {total:.4g}, not to 1."
     return None
+
+
+@attend.law
+def seen_keys_get_something(answer, query, key, value, attn_mask=None):
+    weights = weights_in(answer, query, key, value)
+    if weights is None:
+        return None
+    scores = attention.attention_scores(query, key)
+    seen = seen_by(attn_mask, weights.shape)
+    best = np.where(seen, scores, -np.inf).max(axis=-1, keepdims=True)
+    for *index, column in np.argwhere(seen & (scores > best - 5) & (weights == 0)):
+        return (
+            f"At {who(index)} the weight of key {column} is 0, and the query sees that "
+            "key."
+        )
+    return None
+
+
+@attend.law
+def scale_of_the_scores(answer, query, key, value, attn_mask=None):
+    weights = weights_in(answer, query, key, value)
+    if weights is None or attn_mask is not None:
+        return None
+    logits, dot = np.log(weights), query @ key.swapaxes(-1, -2)
+    gains, steps = logits - logits[..., :1], dot - dot[..., :1]
+    factors = gains[steps != 0] / steps[steps != 0]
+    if not np.allclose(factors, factors[0], rtol=1e-4):
+        return None
+    return (
+        "The weights are the softmax of the dot products times "
+        f"{factors[0] + 0:.4g}; for K = {query.shape[-1]} it should be times "
+        f"{query.shape[-1] ** -0.5:.4g}."
+    )
 
 
 @attend.law
@@ -760,6 +822,16 @@ def transposed_weights(query, key, value, attn_mask=None):
 
 
 @attend.mistake(
+    "The mask of the first sequence is used for all of them.",
+    hint="Sequences of one batch differ in length. Which axis of the mask is theirs?",
+)
+def first_mask_for_all(query, key, value, attn_mask=None):
+    if attn_mask is not None and attn_mask.ndim > 2:
+        attn_mask = attn_mask[:1]
+    return attend_family(query, key, value, attn_mask)
+
+
+@attend.mistake(
     "No query sees a key after its own position, and the mask does not ask for that.",
     hint="Which keys a query may see is for the mask alone to say.",
 )
@@ -853,13 +925,19 @@ def _(rng):
     yield Probe(even, rng.integers(-8, 9, (q, 4)) * 1.0, why="equal weights")
 
 
+def row_of(index):
+    """The query of an index, as the beginning of a place; a single row needs none."""
+    return f"{who(index)}, " if len(index) else ""
+
+
 @back.law
 def no_weight_no_gradient(answer, weights, grad):
     for index in np.argwhere((weights == 0) & (np.abs(answer) > 1e-4)):
-        place = tuple(int(i) for i in index)
+        place = tuple(index)
         return (
-            f"At index {place} the gradient is {answer[place]:.4g}, but the weight "
-            "there is 0, and a small change of its score leaves it at 0."
+            f"At {row_of(index[:-1])}key {index[-1]} the gradient is "
+            f"{answer[place]:.4g}, but the weight there is 0, and a small change of "
+            "its score leaves it at 0."
         )
     return None
 
@@ -870,11 +948,10 @@ def a_row_sums_to_nothing(answer, weights, grad):
         return None
     totals = answer.sum(axis=-1)
     for index in np.argwhere(np.abs(totals) > 1e-3):
-        place = tuple(int(i) for i in index)
-        row = f"row {list(place)}" if place else "the row"
         return (
-            f"The gradient of {row} sums to {totals[place]:.4g}. It has to sum to 0: "
-            "adding one number to all scores of a row changes no weight."
+            f"{who(index).capitalize() or 'The row'}: the gradients of all keys sum to "
+            f"{totals[tuple(index)]:.4g}. They have to sum to 0, since adding one "
+            "number to all scores of a query changes no weight."
         )
     return None
 
