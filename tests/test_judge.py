@@ -1,6 +1,7 @@
 """What learners are told of mistakes that are in no list."""
 
 import inspect
+import linecache
 import time
 
 import numpy as np
@@ -15,8 +16,10 @@ from autograder.live import verdict_on
 
 def told(source: str, seed: int = 0):
     """Judge the last function that some code defines."""
-    namespace = {"np": np}
-    exec(inspect.cleandoc(source), namespace)
+    namespace, code = {"np": np}, inspect.cleandoc(source)
+    lines = code.splitlines(keepends=True)
+    linecache.cache["<answer>"] = len(code), None, lines, "<answer>"
+    exec(compile(code, "<answer>", "exec"), namespace)
     return verdict_on(list(namespace.values())[-1], seed)
 
 
@@ -239,7 +242,7 @@ ADVICE = {
         "a method of PyTorch's tensors",
     ),
     "Python's own max": (
-        "def padding_mask(t, p): return max(t) != p",
+        "def combine_masks(*masks): return max(masks)",
         "x.max() looks into one",
     ),
     "a mask in brackets": (
