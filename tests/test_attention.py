@@ -439,15 +439,15 @@ TELLING = {
         def attention_scores(query, key):
             return query @ key.swapaxes(-1, -2) / query.shape[-1] ** 1 / 2
         """,
-        "Every score is its dot product times 0.1667; for K = 3 it should be divided "
-        "by the square root of K, that is times 0.5774.",
+        "Every score is its dot product times 0.1; for K = 5 it should be divided by "
+        "the square root of K, that is times 0.4472.",
     ),
     "scores: the scale of one model": (
         """
         def attention_scores(query, key):
             return query @ key.swapaxes(-1, -2) / 8
         """,
-        "Every score is its dot product times 0.125; for K = 3",
+        "Every score is its dot product times 0.125; for K = 5",
     ),
     "scores: two mistakes at once": (
         """

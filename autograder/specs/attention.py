@@ -48,7 +48,8 @@ def _(rng):
 @soft.law
 def weights_sum_to_one(weights, x, axis=-1):
     totals = weights.sum(axis=axis)
-    for index in np.argwhere(~np.isclose(totals, 1, atol=1e-4)):
+    off = np.isfinite(totals) & ~np.isclose(totals, 1, atol=1e-4)
+    for index in np.argwhere(off):
         total, place = totals[tuple(index)], [str(i) for i in index]
         place.insert(axis % x.ndim, ":")
         return f"The weights at [{', '.join(place)}] sum to {total:.4g}, not to 1."
@@ -280,7 +281,8 @@ def whole(rng, *shape):
 
 @scores.probes
 def _(rng):
-    b, h, q, k, d = some(rng, 5)
+    b, h = (int(n) for n in rng.permutation([2, 3]))
+    q, k, d = (int(n) for n in rng.choice(range(4, 8), 3, replace=False))
     yield Probe(whole(rng, b, h, q, d), whole(rng, b, h, k, d), why="several heads")
     yield Probe(whole(rng, q, d + 4), whole(rng, k, d + 4), why="no batch and no heads")
     yield Probe(whole(rng, 5, 5), whole(rng, 5, 5), why="as many keys as queries")
@@ -334,7 +336,6 @@ scores.mistake(
     "The scores are divided by K, not by its square root.",
     hint="How does the variance of a sum of K terms grow, and how its standard "
     "deviation?",
-    seen="delzac/cntkx#10",
     scale=lambda query, key: query.shape[-1],
 )
 scores.mistake(
@@ -347,7 +348,7 @@ scores.mistake(
     "The scale is made of the size of all heads together, not of one: the square root "
     "of H times K.",
     hint="How many products does one score add up?",
-    seen="lucidrains/vit-pytorch#65",
+    seen="aladdinpersson/Machine-Learning-Collection#65",
     scale=lambda query, key: math.sqrt(heads(query) * query.shape[-1]),
 )
 scores.mistake(
@@ -685,7 +686,7 @@ attend.mistake(
     "The scale is made of the size of all heads together, not of one: the square root "
     "of H times K.",
     hint="How many products does one score add up?",
-    seen="lucidrains/vit-pytorch#65",
+    seen="aladdinpersson/Machine-Learning-Collection#65",
     scale=lambda query, key: math.sqrt(heads(query) * query.shape[-1]),
 )
 attend.mistake(
@@ -784,15 +785,20 @@ attend.mistake(
     "The mask comes after the softmax: what hidden keys were given is lost, and the "
     "rest of the weights no longer sums to 1.",
     hint="Do the weights of each query still sum to 1?",
-    seen="huggingface/pytorch-image-models#2236",
     hide=leave,
     after=lambda weights, attn_mask: weights * attn_mask,
+)
+attend.mistake(
+    "Minus infinity stands in place of weights, after the softmax.",
+    hint="exp turns minus infinity into 0. Here no exp comes any more.",
+    seen="huggingface/pytorch-image-models#2236",
+    hide=leave,
+    after=lambda weights, attn_mask: np.where(attn_mask, weights, -np.inf),
 )
 attend.mistake(
     "The mask comes after the softmax, and then each row is divided by its new sum: "
     "where a hidden score is far above the visible ones, that is 0 divided by 0.",
     hint="What is left of the visible weights if a hidden score is higher by 1000?",
-    seen="abisee/pointer-generator#88",
     hide=leave,
     after=lambda weights, attn_mask: (
         weights * attn_mask / row_sum(weights * attn_mask, -1)
