@@ -5,7 +5,6 @@ give. A candidate that equals the learner's answer on every probe is a fact abou
 answer, whatever its cause; so these cannot accuse falsely.
 """
 
-import functools
 import inspect
 import itertools
 import math
@@ -145,7 +144,7 @@ def _after(first: Make, then: Make) -> Make:
     """Hand what the first makes to the transform in place of the right answer."""
 
     def make(case: Case) -> Any:
-        made = first(case)
+        made = first(case)  # None where it is an argument that may be None
         return None if made is None else then(Case(case.probe, made, case.outcome))
 
     return make
@@ -434,8 +433,7 @@ def input_transforms(
 ) -> Iterator[Candidate]:
     """The solution's answer (or a mistake's) to slightly different arguments."""
     function = function or exercise.solution
-    arguments_of = functools.cache(exercise.arguments)  # binding them takes time
-    arguments = arguments_of(case.probe)
+    arguments = exercise.arguments(case.probe)
     several = inspect.Parameter.VAR_POSITIONAL
     kinds = {k: p.kind for k, p in exercise.signature.parameters.items()}
     flat = {k: v for k, v in arguments.items() if kinds[k] != several}
@@ -446,13 +444,19 @@ def input_transforms(
         hint: str = "",
     ) -> Candidate:
         def make(case: Case) -> Any:
-            given = dict(arguments_of(case.probe))
+            given = exercise.arguments(case.probe)
             given |= change({k: v for k, v in given.items() if k in flat})
             bound = exercise.signature.bind_partial()
             bound.arguments.update(given)
             return exercise.call(function, *bound.args, **bound.kwargs)
 
         return Candidate(sentence, make, hint)
+
+    def where_given(name: str) -> Callable[..., Candidate]:
+        """Leave an argument alone on probes that leave it out."""
+        return lambda sentence, change: candidate(
+            sentence, lambda a: {} if a[name] is None else change(a)
+        )
 
     for name, value in flat.items():
         yield Candidate(
@@ -483,7 +487,7 @@ def input_transforms(
                     f"Count the zeros of `{name}`.",
                 )
         if isinstance(value, np.ndarray):
-            yield from _array_transforms(name, value, candidate)
+            yield from _array_transforms(name, value, where_given(name))
     for name in arguments.keys() - flat.keys():  # *args
         for words, part in (
             ("only the first counts", slice(1)),
@@ -518,44 +522,39 @@ def _is_number(value: Any) -> bool:
 def _array_transforms(
     name: str, value: np.ndarray, candidate: Callable[..., Candidate]
 ) -> Iterator[Candidate]:
-    def changed(sentence: str, change: Callable[[np.ndarray], np.ndarray]) -> Candidate:
-        """Where the argument may be left out, None stays None."""
-        return candidate(
-            sentence,
-            lambda a: {name: None if a[name] is None else change(a[name])},
-        )
-
     if value.ndim >= 2:
-        yield changed(
+        yield candidate(
             f"The answer is right for `{name}` with its last two axes swapped.",
-            lambda x: np.swapaxes(x, -1, -2),
+            lambda a: {name: np.swapaxes(a[name], -1, -2)},
         )
     for axis in range(value.ndim):
-        yield changed(
+        yield candidate(
             f"The answer is right for `{name}` read backwards along axis {axis}.",
-            lambda x, axis=axis: np.flip(x, axis),
+            lambda a, axis=axis: {name: np.flip(a[name], axis)},
         )
-        yield changed(
+        yield candidate(
             f"Of `{name}`, only index 0 of axis {axis} is used, for all of them.",
-            lambda x, axis=axis: np.repeat(np.take(x, [0], axis), x.shape[axis], axis),
+            lambda a, axis=axis: {
+                name: np.repeat(np.take(a[name], [0], axis), a[name].shape[axis], axis)
+            },
         )
         for step, word in ((1, "forward"), (-1, "back")):
-            yield changed(
+            yield candidate(
                 f"The answer is as if `{name}` were moved by one along axis {axis}, "
                 f"{word}.",
-                lambda x, axis=axis, step=step: np.roll(x, step, axis),
+                lambda a, axis=axis, step=step: {name: np.roll(a[name], step, axis)},
             )
     if value.dtype.kind == "b":
-        yield changed(
+        yield candidate(
             f"The answer is right for `{name}` inverted.",
-            np.logical_not,
+            lambda a: {name: ~a[name]},
         )
     elif value.dtype.kind == "f":
-        yield changed(
+        yield candidate(
             f"The answer is right for `{name}` with the other sign.",
-            np.negative,
+            lambda a: {name: -a[name]},
         )
-        yield changed(
+        yield candidate(
             f"The answer is what it would be if all of `{name}` were 0.",
-            np.zeros_like,
+            lambda a: {name: np.zeros_like(a[name])},
         )
