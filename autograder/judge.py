@@ -74,6 +74,8 @@ def judge(
         return judge_cases(exercise, cases)
     right = ask(exercise, twice, exercise.helpers)
     helped = judge_cases(exercise, make_cases(exercise, twice, right))
+    if not same_outcomes(right, right[::-1]):  # nothing can be learnt from comparing
+        return helped
     first = [
         name
         for name in exercise.helpers
@@ -103,11 +105,14 @@ def series(words: Sequence[str]) -> str:
 
 
 def same_outcomes(some: list[Outcome], others: list[Outcome]) -> bool:
-    """Whether two rounds of the same probes came out alike."""
+    """Whether two rounds of the same probes came out alike.
+
+    Of exceptions only the kind counts: the line is another one in a right helper.
+    """
     return all(
         equal(a.value, b.value)
         if isinstance(a, Answer) and isinstance(b, Answer)
-        else a == b
+        else getattr(a, "type_name", None) == getattr(b, "type_name", None)
         for a, b in zip(some, others, strict=True)
     )
 

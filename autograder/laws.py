@@ -16,7 +16,8 @@ from autograder.relations import Case
 # What an exception of these kinds usually means here, by its text.
 ADVICE = (
     ("AttributeError", r"'numpy.ndarray' object has no attribute '(unsqueeze|view|"
-     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy)'",
+     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy|softmax|exp|sqrt|"
+     r"matmul)'",
      "That is a method of PyTorch's tensors; this is a NumPy array. A new axis, for "
      "example, is x[None] or x[:, None]."),
     ("AttributeError", r"'NoneType'", "Something before this line is None: did a "
@@ -34,12 +35,17 @@ ADVICE = (
     ("TypeError", r"'(int|tuple)' object is not callable",
      "size and shape are no functions in NumPy: x.shape[-1]."),
     ("ValueError", r"truth value of an array",
-     "Arrays are combined with &, | and ~, not with and, or and not."),
+     "if, and, or, not and Python's own max want one truth value, and an array has "
+     "many: &, | and ~ combine arrays, x.max() looks into one, and `is not None` asks "
+     "whether there is one."),
     ("NameError", r"name '(\w+)' is not defined",
      "Is it spelled as where it is defined? What a function works on comes in by its "
      "parameters."),
     ("UnboundLocalError", "", "On this path through your function the variable was "
      "never given a value: look at the branch of the if that was not taken."),
+    ("IndexError", r"boolean index did not match",
+     "A mask that stands in brackets must have the shape of what it picks from. "
+     "Functions that choose, like np.where, broadcast it."),
     ("IndexError", r"out of bounds", "Print the shape of what you index, and the "
      "index."),
     ("ModuleNotFoundError", "", "The exercises up to chapter 16 need NumPy alone."),

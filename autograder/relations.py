@@ -147,7 +147,12 @@ def _with_knobs(exercise: Exercise, knobs: dict[str, Any]) -> Make:
 
 def _after(first: Make, then: Make) -> Make:
     """Hand what the first makes to the transform in place of the right answer."""
-    return lambda case: then(Case(case.probe, first(case), case.outcome))
+
+    def make(case: Case) -> Any:
+        made = first(case)  # None where it is an argument that may be None
+        return None if made is None else then(Case(case.probe, made, case.outcome))
+
+    return make
 
 
 def remembered(make: Make) -> Make:
@@ -474,6 +479,12 @@ def input_transforms(
 
         return Candidate(sentence, make, hint)
 
+    def where_given(name: str) -> Callable[..., Candidate]:
+        """Leave an argument alone on probes that leave it out."""
+        return lambda sentence, change: candidate(
+            sentence, lambda a: {} if a[name] is None else change(a)
+        )
+
     for name, value in flat.items():
         yield Candidate(
             f"The answer is the argument `{name}`, unchanged.",
@@ -503,7 +514,7 @@ def input_transforms(
                     f"Count the zeros of `{name}`.",
                 )
         if isinstance(value, np.ndarray):
-            yield from _array_transforms(name, value, candidate)
+            yield from _array_transforms(name, value, where_given(name))
     for name in arguments.keys() - flat.keys():  # *args
         for words, part in (
             ("only the first counts", slice(1)),

@@ -6,12 +6,13 @@ import numpy as np
 
 
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Make weights of numbers: positive, and with the sum 1 along an axis.
+    """Turn numbers into weights: none is negative, and along an axis they sum to 1.
 
-    However large the numbers are, nothing overflows.
+    Each weight is proportional to the exponential of its number; minus infinity gets
+    the weight 0. Nothing overflows, however large the numbers are.
 
     Shapes:
-        x: any shape, float
+        x: any shape, float; along the axis at least one number is finite
         returns: like x
     """
     exp = np.exp(x - x.max(axis=axis, keepdims=True))
@@ -19,9 +20,7 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def attention_scores(query: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Score every key for every query: their dot product, scaled.
-
-    The scale is 1 / the square root of K.
+    """Score every key for every query: their dot product over the square root of K.
 
     Shapes:
         query: (..., L, K), float
@@ -41,8 +40,9 @@ def scaled_dot_product_attention(
 ) -> np.ndarray:
     """Give every query the mean of the values, weighted by the softmax of its scores.
 
-    Where the mask is False, the key gets the weight 0. Every row of the mask has a
-    True; without a mask, every query sees every key.
+    A key that the mask hides from a query gets the weight 0, whatever its score, and
+    the other weights of that query still sum to 1. Every row of the mask has a True.
+    Without a mask, every query sees every key.
 
     Shapes:
         query: (..., L, K), float
@@ -53,19 +53,19 @@ def scaled_dot_product_attention(
 
     Source: Vaswani et al. 2017, section 3.2.1.
     """
-    scores = attention_scores(query, key)
+    scores = attention_scores(query, key)  # (..., L, S)
     if attn_mask is not None:
         scores = np.where(attn_mask, scores, -np.inf)
     return softmax(scores) @ value
 
 
 def softmax_gradient(weights: np.ndarray, grad: np.ndarray) -> np.ndarray:
-    """Give the gradient for the scores, of the gradient for their softmax.
+    """Carry a gradient back through the softmax, from the weights to the scores.
 
     Shapes:
         weights: (..., S), float: the softmax of the scores over the last axis
-        grad: (..., S), float: the gradient of the loss for the weights
-        returns: like weights
+        grad: (..., S), float: the gradient of a loss with respect to the weights
+        returns: (..., S), float: its gradient with respect to the scores
     """
     mean = (weights * grad).sum(axis=-1, keepdims=True)
     return weights * (grad - mean)

@@ -1,6 +1,7 @@
 """What learners are told of mistakes that are in no list."""
 
 import inspect
+import linecache
 import re
 import time
 
@@ -16,8 +17,10 @@ from autograder.live import verdict_on
 
 def told(source: str, seed: int = 0):
     """Judge the last function that some code defines."""
-    namespace = {"np": np}
-    exec(inspect.cleandoc(source), namespace)
+    namespace, code = {"np": np}, inspect.cleandoc(source)
+    lines = code.splitlines(keepends=True)
+    linecache.cache["<answer>"] = len(code), None, lines, "<answer>"
+    exec(compile(code, "<answer>", "exec"), namespace)
     return verdict_on(list(namespace.values())[-1], seed)
 
 
@@ -210,6 +213,59 @@ def test_what_helpers_get_wrong_costs_the_later_function_nothing():
     assert verdict.first == ("causal_mask",)
 
 
+NOT_THE_HELPERS = {
+    "a call of a right helper that must fail": """
+        def combine_masks(*masks):
+            return masks[0] & masks[1]
+        def decoder_mask(tokens, pad_id):
+            return combine_masks(tokens == pad_id, tokens[:, 1:] == pad_id)
+    """,
+    "chance": """
+        def padding_mask(tokens, pad_id):
+            return (tokens != pad_id)[:, None, None]
+        def decoder_mask(tokens, pad_id):
+            past = np.random.random((tokens.shape[1], tokens.shape[1])) < 0.5
+            return past & padding_mask(tokens, pad_id)
+    """,
+}
+
+
+@pytest.mark.parametrize("case", NOT_THE_HELPERS)
+def test_a_right_helper_is_not_accused(case):
+    verdict = told(NOT_THE_HELPERS[case])
+    assert verdict.points == 0
+    assert verdict.first == ()
+
+
+ADVICE = {
+    "a method of tensors": (
+        "def causal_mask(q, k): return np.ones((q, k)).softmax(-1)",
+        "a method of PyTorch's tensors",
+    ),
+    "Python's own max": (
+        "def combine_masks(*masks): return max(masks)",
+        "x.max() looks into one",
+    ),
+    "a mask in brackets": (
+        """
+        def padding_mask(t, p):
+            seen = np.ones((len(t), 1, 1, t.shape[1]), bool)
+            seen[t == p] = False
+            return seen
+        """,
+        "must have the shape of what it picks from",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ADVICE)
+def test_an_exception_comes_with_advice(case):
+    source, advice = ADVICE[case]
+    verdict = told(source)
+    assert verdict.verdict == "raised"
+    assert advice in verdict.hint
+
+
 def test_checking_is_quick():
     """Under 0.3 s of processor time, also for an answer that nothing explains."""
     source = """
@@ -367,3 +423,61 @@ def test_a_length_that_is_half_of_a_size_has_no_name():
     assert exercise is not None
     sizes = exercise.sizes(Probe(np.arange(5), np.ones(4), why="four frequencies"))
     assert sizes == {"T": 5}
+
+
+# An argument that may be left out
+
+
+def total_of(numbers, keep=None):
+    """Add up the rows, or of each row what is kept.
+
+    Shapes:
+        numbers: (R, C), int
+        keep: (R, C), bool
+        returns: (R,), int
+    """
+    return np.where(True if keep is None else keep, numbers, 0).sum(axis=1)
+
+
+total_of.__module__ = "solutions.masks"  # an exercise belongs to a chapter
+TOTAL = Exercise(total_of, points=1, axes=("row",))
+
+
+@TOTAL.probes
+def _(rng):
+    numbers = rng.integers(1, 9, size=(4, 4))
+    yield Probe(numbers, why="no mask")
+    yield Probe(numbers, np.tri(4, dtype=bool), why="a mask")
+
+
+@TOTAL.mistake("Twice the total.", hint="Is something added twice?")
+def doubled(numbers, keep=None):
+    return 2 * total_of(numbers, keep)
+
+
+LEFT_OUT = {
+    "inverted": (
+        lambda n, keep=None: total_of(n, None if keep is None else ~keep),
+        "The answer is right for `keep` inverted.",
+    ),
+    "transposed": (
+        lambda n, keep=None: total_of(n, None if keep is None else keep.T),
+        "The answer is right for `keep` with its last two axes swapped.",
+    ),
+    "nothing that has a name": (
+        lambda n, keep=None: n[0] ** 3 if keep is None else n[1] ** 2,
+        "At row 0 your function gives",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_an_argument_that_may_be_left_out_is_named_too(case):
+    function, expected = LEFT_OUT[case]
+
+    def ask_it(exercise, probes, helpers):
+        return [ask(function, p.args, p.kwargs) for p in probes]
+
+    verdict = judge(TOTAL, TOTAL.draw(), ask_it)
+    assert verdict.points == 0
+    assert expected in verdict.message
