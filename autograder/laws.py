@@ -33,6 +33,8 @@ ADVICE = (
      "That is PyTorch's name; NumPy says axis and keepdims."),
     ("TypeError", r"'(int|tuple)' object is not callable",
      "size and shape are no functions in NumPy: x.shape[-1]."),
+    ("TypeError", r"'numpy.dtypes.\w+' object is not callable",
+     "A dtype is no function: hand it on, as in np.zeros(shape, dtype)."),
     ("ValueError", r"truth value of an array",
      "Arrays are combined with &, | and ~, not with and, or and not."),
     ("NameError", r"name '(\w+)' is not defined",

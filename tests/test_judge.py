@@ -395,3 +395,11 @@ def test_only_numbers_are_transformed_when_two_mistakes_are_looked_for():
         """
     )
     assert verdict.points == 0
+
+
+def test_what_is_only_nearly_constant_is_not_told_to_be_constant():
+    verdict = told(
+        "def mask_to_bias(m, dtype): return np.where(m, 0, -1e-8).astype(dtype)"
+    )
+    assert verdict.points == 0
+    assert "everywhere" not in verdict.message
