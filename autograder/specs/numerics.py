@@ -3,6 +3,7 @@
 import numpy as np
 
 from autograder.exercise import Exercise, Probe
+from autograder.laws import place
 from solutions import masks, numerics
 
 
@@ -93,7 +94,8 @@ bias.mistake(
     hidden=lambda dtype: -10,
 )
 bias.mistake(
-    "Hidden keys get -1e9: a number, and in float16 -inf, since there it is too large.",
+    "Hidden keys get -1e9. That is a number, and float16 has none so large: there it "
+    "is -inf.",
     hint="In a row that sees nothing all keys have the same bias. What is left of it "
     "after the softmax, if it is a number?",
     seen="NVIDIA/apex#1052",
@@ -107,10 +109,11 @@ bias.mistake(
     hidden=lambda dtype: np.finfo(dtype).min,
 )
 bias.mistake(
-    "Hidden keys get the smallest positive number of the type, which is nearly 0.",
-    hint="np.finfo has min, the lowest number, and tiny, the one next to 0. Neither "
-    "is minus infinity.",
-    hidden=lambda dtype: np.finfo(dtype).tiny,
+    "Hidden keys get a number that is nearly 0.",
+    hint="Count the minus signs: -1e-9 is next to 0. So is np.finfo(dtype).tiny, the "
+    "smallest positive number.",
+    seen="awslabs/gluonts#1401",
+    hidden=lambda dtype: -1e-9,
 )
 bias.mistake(
     "Hidden keys get plus infinity.",
@@ -179,8 +182,7 @@ weights = Exercise(
     quiet=True,
 )
 weights.forbid(
-    ".softmax", ".log_softmax", ".logsumexp", ".Softmax", ".LogSoftmax",
-    ".scaled_dot_product_attention", ".MultiheadAttention",
+    ".softmax", ".log_softmax", ".logsumexp", ".scaled_dot_product_attention",
     why="what a softmax does with a mask is the exercise",
 )  # fmt: skip
 
@@ -241,13 +243,13 @@ def _(rng):
     seen = np.arange(8)
     mask = rng.permuted(seen < np.array([1, 2, 4, 0, 4])[:, None], axis=-1)
     yield Probe(
-        np.zeros((5, 8), half), mask, why="half precision, rows that see nothing"
+        np.zeros((5, 8), half), mask, why="rows that see nothing in half precision"
     )
     mask = rng.permuted(seen < np.array([3, 5, 0, 4])[:, None], axis=-1)
     scores = np.where(mask, -200.0, 30000.0)
     for row in (0, 1, 3):
         scores[row, rng.choice(np.flatnonzero(mask[row]))] = 12
-    yield Probe(scores.astype(half), mask, why="half precision, large scores")
+    yield Probe(scores.astype(half), mask, why="large scores in half precision")
 
     mask = some_mask(rng, few, more)
     scores = quarters(rng, few, more)
@@ -264,6 +266,11 @@ def clean(answer, scores):
     return answer.shape == scores.shape and not np.isnan(scores).any()
 
 
+def row_of(index):
+    """Name a row of weights: 'head 1, query 2'."""
+    return place(weights, (*index, 0)).removesuffix(", key 0")
+
+
 @weights.law
 def hidden_keys_have_no_weight(answer, scores, attn_mask):
     mask = full_mask(scores, attn_mask)
@@ -271,10 +278,9 @@ def hidden_keys_have_no_weight(answer, scores, attn_mask):
     if not clean(answer, scores):
         return None
     for index in np.argwhere(seeing & ~mask & (np.abs(answer) > 1e-7))[:1]:
-        where = weights_place(index)
         return (
             f"The mask hides a key that has the weight {answer[tuple(index)]:.4g} in "
-            f"your answer: {where}."
+            f"your answer: {place(weights, index)}."
         )
     return None
 
@@ -287,9 +293,25 @@ def an_empty_row_is_zero(answer, scores, attn_mask):
     sums = np.abs(answer).sum(axis=-1)
     for index in np.argwhere(~mask.any(axis=-1) & (sums > 1e-7))[:1]:
         return (
-            f"The mask hides every key from {weights_place(index, 1)}, and still its "
+            f"The mask hides every key from {row_of(index)}, and still its "
             f"weights sum to {answer[tuple(index)].sum():.4g}; all of them should be 0."
         )
+    return None
+
+
+@weights.law
+def along_another_axis(answer, scores, attn_mask):
+    mask = full_mask(scores, attn_mask)
+    if not clean(answer, scores) or np.isnan(answer).any():
+        return None
+    names = weights.axes_of(answer.ndim)
+    for axis in range(answer.ndim - 1):
+        sums = answer.sum(axis=axis, dtype=float)[mask.any(axis=axis)]
+        if len(sums) and np.allclose(sums, 1, atol=2e-3):
+            return (
+                f"The weights sum to 1 along the {names[axis]} axis. Those of one "
+                "query lie along the key axis."
+            )
     return None
 
 
@@ -301,16 +323,10 @@ def rows_sum_to_one(answer, scores, attn_mask):
     sums = answer.sum(axis=-1, dtype=float)
     for index in np.argwhere(mask.any(axis=-1) & (np.abs(sums - 1) > 2e-3))[:1]:
         return (
-            f"The weights of {weights_place(index, 1)} sum to "
+            f"The weights of {row_of(index)} sum to "
             f"{sums[tuple(index)]:.4g}; the keys that it sees share out 1."
         )
     return None
-
-
-def weights_place(index, without=0):
-    """Name a cell or, without its last axis, a row."""
-    names = weights.axes[: len(weights.axes) - without][-len(index) :]
-    return ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=True))
 
 
 @weights.reason
@@ -335,6 +351,14 @@ def replaced_by(number):
 
 
 shut_out = replaced_by(-np.inf)
+
+
+def guarded(scores, *, axis=-1, largest=np.max):
+    """Softmax of somebody who has thought of rows of -inf."""
+    top = largest(scores, axis=axis, keepdims=True)
+    exp = np.exp(scores - np.where(np.isneginf(top), 0, top))
+    total = exp.sum(axis=axis, keepdims=True)
+    return exp / np.where(total == 0, 1, total)
 
 
 def zero_where_empty(shares, mask):
@@ -434,17 +458,29 @@ weights.mistake(
 
 
 def divided_again(shares, mask):
-    shares = np.where(mask, shares, 0)
-    total = shares.sum(axis=-1, keepdims=True)
-    return shares / np.where(total == 0, 1, total)
+    shares = shares * mask
+    return shares / shares.sum(axis=-1, keepdims=True)
 
 
+def divided_again_or_zero(shares, mask):
+    total = (shares * mask).sum(axis=-1, keepdims=True)
+    return shares * mask / np.where(total == 0, 1, total)
+
+
+weights.mistake(
+    "A row that sees nothing is NaN, and so is a row in which a hidden score is far "
+    "above the visible ones.",
+    hint="Both are 0 / 0. The largest score is looked for among all keys, and then exp "
+    "rounds the visible ones to 0.",
+    hide=lambda scores, mask: scores,
+    after=divided_again,
+)
 weights.mistake(
     "Where a hidden score is far above the visible ones, the whole row is 0.",
     hint="The largest score is looked for among all keys, and then exp rounds the "
     "visible ones to 0. Which scores should it be the largest of?",
     hide=lambda scores, mask: scores,
-    after=divided_again,
+    after=divided_again_or_zero,
 )
 weights.mistake(
     "Large scores give NaN: exp overflows.",
@@ -453,16 +489,22 @@ weights.mistake(
     share=lambda scores: share_out(scores, largest=lambda x, **_: 0),
 )
 weights.mistake(
-    "Large scores give NaN: the largest score of the whole array is subtracted.",
-    hint="In a row that is far below the largest row, every exp is rounded to 0. Each "
-    "row has a largest score of its own.",
+    "The largest score of the whole array is subtracted: rows far below it are NaN.",
+    hint="In such a row every exp is rounded to 0. Each row has a largest score of its "
+    "own.",
     share=lambda scores: share_out(scores, largest=lambda x, **_: x.max()),
+)
+weights.mistake(
+    "The largest score of the whole array is subtracted: rows far below it are 0.",
+    hint="In such a row every exp is rounded to 0. Each row has a largest score of its "
+    "own.",
+    share=lambda scores: guarded(scores, largest=lambda x, **_: x.max()),
 )
 weights.mistake(
     "The columns sum to 1, not the rows.",
     hint="One query's weights are a row. Along which axis do its keys lie?",
-    share=lambda scores: share_out(scores, axis=-2),
-    after=lambda shares, mask: np.where(mask, shares, 0),
+    share=lambda scores: guarded(scores, axis=-2),
+    after=as_they_are,
 )
 weights.mistake(
     "A NaN among the scores is covered up: its row is 0.",
@@ -545,9 +587,8 @@ weights.equivalent(
 
 total = Exercise(numerics.log_sum_exp, points=2, axes=("row", "column"))
 total.forbid(
-    ".logsumexp", ".logaddexp", ".logaddexp2", ".logcumsumexp", ".log_softmax",
-    ".softmax", ".LogSoftmax", ".Softmax",
-    why="it is what these do that you are to write",
+    ".logsumexp", ".logaddexp", ".log_softmax",
+    why="what they do is the exercise",
 )  # fmt: skip
 
 
@@ -583,24 +624,18 @@ def _(rng):
 @total.law
 def between_its_bounds(answer, x, axis=-1):
     """It is at least the largest, and at most that plus the logarithm of how many."""
-    largest = x.max(axis=axis)
-    if np.shape(answer) != largest.shape or not np.isfinite(x).all():
+    largest, n = x.max(axis=axis), x.shape[axis]
+    if np.shape(answer) != np.shape(largest) or not np.isfinite(x).all():
         return None
-    n, slack = x.shape[axis], 1e-3 * (1 + np.abs(largest))
-    answer = np.asarray(answer)
-    low = np.argwhere(answer < largest - slack)
-    high = np.argwhere(answer > largest + np.log(n) + slack)
-    for index, says in (*((i, "lower") for i in low[:1]), *((i, "") for i in high[:1])):
-        got, top = answer[tuple(index)], largest[tuple(index)]
-        place = f"At {tuple(map(int, index))} your" if len(index) else "Your"
-        if says:
-            return (
-                f"{place} answer is {got:.6g}, below the largest of the numbers, "
-                f"{top:.6g}: that cannot be."
-            )
+    above = np.asarray(answer - largest, dtype=float)
+    slack = 1e-3 * (1 + np.abs(largest))
+    for index in np.argwhere((above < -slack) | (above > np.log(n) + slack))[:1]:
+        where = place(total, index)
+        got, top = np.asarray(answer)[tuple(index)], np.asarray(largest)[tuple(index)]
         return (
-            f"{place} answer is {got:.6g}: the largest of the {n} numbers is "
-            f"{top:.6g}, and it is above that by log({n}) = {np.log(n):.4g} at most."
+            f"{f'At {where} your' if where else 'Your'} answer is {got:.6g}. The "
+            f"largest of the {n} numbers is {top:.6g}: the answer cannot be less, nor "
+            f"more than that plus log({n}) = {np.log(n):.4g}."
         )
     return None
 
