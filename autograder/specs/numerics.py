@@ -402,6 +402,14 @@ weights.mistake(
     after=as_they_are,
 )
 weights.mistake(
+    "-1e9 is added to hidden scores: in a row that sees nothing they have weights like "
+    "any others.",
+    hint="A number added to all scores of a row changes nothing. In float32 the sum is "
+    "rounded as well, and in float16 it is -inf.",
+    hide=lambda scores, mask: scores + np.where(mask, 0, -1e9).astype(scores.dtype),
+    after=as_they_are,
+)
+weights.mistake(
     "Only in half precision a row that sees nothing is NaN.",
     hint="What is np.float16(-1e9)? And what is NaN times 0?",
     hide=replaced_by(-1e9),
