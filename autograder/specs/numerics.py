@@ -227,7 +227,7 @@ def _(rng):
         quarters(rng, 2, few, more) + levels[..., None], mask, why="large scores"
     )
     yield Probe(
-        (quarters(rng, 2, few, more, most=120)).astype(single), mask, why="large scores"
+        quarters(rng, 2, few, more, most=120).astype(single), mask, why="large scores"
     )
     mask = some_mask(rng, more, few)
     yield Probe(
@@ -594,14 +594,14 @@ weights.equivalent(
 )
 
 
-total = Exercise(numerics.log_sum_exp, points=2, axes=("row", "column"))
-total.forbid(
+lse = Exercise(numerics.log_sum_exp, points=2, axes=("row", "column"))
+lse.forbid(
     ".logsumexp", ".logaddexp", ".log_softmax",
     why="what they do is the exercise",
 )  # fmt: skip
 
 
-@total.probes
+@lse.probes
 def _(rng):
     few, more = sorted(int(n) for n in rng.choice(range(4, 9), 2, replace=False))
     single, half = np.float32, np.float16
@@ -630,7 +630,7 @@ def _(rng):
     yield Probe(np.array([[20, 20, -20], [-30, 12, -inf]], half), why="half precision")
 
 
-@total.law
+@lse.law
 def between_its_bounds(answer, x, axis=-1):
     """It is at least the largest, and at most that plus the logarithm of how many."""
     largest, n = x.max(axis=axis), x.shape[axis]
@@ -639,7 +639,7 @@ def between_its_bounds(answer, x, axis=-1):
     above = np.asarray(answer - largest, dtype=float)
     slack = 1e-3 * (1 + np.abs(largest))
     for index in np.argwhere((above < -slack) | (above > np.log(n) + slack))[:1]:
-        where = place(total, index)
+        where = place(lse, index)
         got, top = np.asarray(answer)[tuple(index)], np.asarray(largest)[tuple(index)]
         return (
             f"{f'At {where} your' if where else 'Your'} answer is {got:.6g}. The "
@@ -649,7 +649,7 @@ def between_its_bounds(answer, x, axis=-1):
     return None
 
 
-@total.reason
+@lse.reason
 def _(index, x, axis=-1):
     row = np.moveaxis(x, axis, -1)[index]
     if np.all(row == -np.inf):
@@ -667,7 +667,7 @@ def finite_top(x, axis):
     return np.where(np.isfinite(top(x, axis)), top(x, axis), 0)
 
 
-@total.family
+@lse.family
 def total_family(
     x, axis=-1, *, shift=finite_top, back=1, reduce=np.sum, log=np.log,
     after=np.squeeze,
@@ -678,78 +678,78 @@ def total_family(
         return after(answer + back * shifts, axis)
 
 
-total.mistake(
+lse.mistake(
     "Large numbers give inf, and very negative ones -inf: exp leaves the range.",
     hint="exp(1000) is larger than any number of the type. Take the largest number "
     "out first: log(exp(a) + exp(b)) = a + log(1 + exp(b - a)).",
     shift=lambda x, axis: x.dtype.type(0),
 )
-total.mistake(
+lse.mistake(
     "The largest number is subtracted and not added again.",
     hint="Try it with a single number: log(exp(x)) should be x.",
     back=0,
 )
-total.mistake(
+lse.mistake(
     "The largest number of the whole array is subtracted: rows that are far below it "
     "give -inf.",
     hint="Each row has a largest number of its own.",
     shift=lambda x, axis: x.max(),
 )
-total.mistake(
+lse.mistake(
     "Numbers that are all -inf give NaN, and so do those with an inf among them.",
     hint="What is -inf - -inf? And inf - inf? Where the largest is not finite, "
     "subtract something else.",
     seen="stan-dev/posterior#399",
     shift=top,
 )
-total.mistake(
+lse.mistake(
     "Numbers with an inf among them give NaN.",
     hint="What is inf - inf? Where the largest is not finite, subtract something else.",
     shift=lambda x, axis: np.where(np.isneginf(top(x, axis)), 0, top(x, axis)),
 )
-total.mistake(
+lse.mistake(
     "Where it should be -inf or inf it is 0.",
     hint="The sum of exponentials is 0 for numbers that are all -inf. What is log(0)? "
     "Keep NaN from arising instead of replacing it at the end.",
     shift=top,
     after=lambda answer, axis: np.nan_to_num(answer).squeeze(axis),
 )
-total.mistake(
+lse.mistake(
     "It is the logarithm of the mean of the exponentials, not of their sum.",
     hint="How large is the answer for two equal numbers? It should be log(2) above "
     "them.",
     reduce=np.mean,
 )
-total.mistake(
+lse.mistake(
     "It is the largest number: the others do not count.",
     hint="How large is the answer for two equal numbers? It should be log(2) above "
     "them.",
     reduce=np.max,
 )
-total.mistake(
+lse.mistake(
     "1 is added to the sum before the logarithm.",
     hint="np.log1p(x) is log(1 + x). And the largest number counts once already: its "
     "exponential is 1 of the sum.",
     log=np.log1p,
 )
-total.mistake(
+lse.mistake(
     "The logarithm has base 2.",
     hint="Which logarithm undoes exp?",
     log=np.log2,
 )
-total.mistake(
+lse.mistake(
     "The logarithm has base 10.",
     hint="Which logarithm undoes exp?",
     log=np.log10,
 )
-total.mistake(
+lse.mistake(
     "The axis is still there, with length 1.",
     hint="An axis that was kept for broadcasting has to go at the end.",
     after=lambda answer, axis: answer,
 )
 
 
-@total.mistake(
+@lse.mistake(
     "It is the sum of the exponentials: the logarithm is missing.",
     hint="The answer should be near the largest of the numbers.",
 )
@@ -757,7 +757,7 @@ def without_logarithm(x, axis=-1):
     return np.exp(x).sum(axis=axis)
 
 
-@total.mistake(
+@lse.mistake(
     "Every number is there, minus the answer: that is the log-softmax.",
     hint="Asked for is one number for each row: what you subtract.",
 )
@@ -765,7 +765,7 @@ def log_softmax(x, axis=-1):
     return x - np.expand_dims(numerics.log_sum_exp(x, axis), axis)
 
 
-@total.mistake(
+@lse.mistake(
     "The sum runs over the whole array: there is one number for all.",
     hint="Sum along one axis only. Which argument of sum and max says so?",
 )
@@ -773,7 +773,7 @@ def over_everything(x, axis=-1):
     return numerics.log_sum_exp(x.ravel())
 
 
-@total.variant
+@lse.variant
 def in_float64(x, axis=-1):
     wide = np.moveaxis(x.astype(np.float64), axis, -1)
     answer = np.array(np.max(wide, axis=-1))
@@ -783,7 +783,7 @@ def in_float64(x, axis=-1):
     return answer.astype(x.dtype)
 
 
-@total.variant
+@lse.variant
 def row_by_row_sum(x, axis=-1):
     def one(row):
         highest = max(row)
@@ -794,7 +794,7 @@ def row_by_row_sum(x, axis=-1):
     return np.apply_along_axis(one, axis, x).astype(x.dtype)
 
 
-@total.variant
+@lse.variant
 def with_the_lowest_number(x, axis=-1):
     highest = np.nan_to_num(np.amax(x, axis=axis, keepdims=True))
     with np.errstate(all="ignore"):
@@ -802,7 +802,7 @@ def with_the_lowest_number(x, axis=-1):
     return np.squeeze(highest + logs, axis=axis)
 
 
-@total.variant
+@lse.variant
 def one_after_the_other(x, axis=-1):
     first, *rest = np.moveaxis(x, axis, 0)
     for number in rest:
@@ -814,7 +814,7 @@ def one_after_the_other(x, axis=-1):
     return first.astype(x.dtype)
 
 
-@total.variant
+@lse.variant
 def patched_at_the_end(x, axis=-1):
     highest = x.max(axis)
     with np.errstate(invalid="ignore"):
@@ -827,7 +827,7 @@ for line in (
     "largest = np.where(np.isfinite(largest), largest, 1)",
     "largest = np.where(np.isfinite(largest), largest, -1)",
 ):
-    total.equivalent(line, why="infinity plus or minus any number is infinity")
-total.equivalent(
+    lse.equivalent(line, why="infinity plus or minus any number is infinity")
+lse.equivalent(
     "with np.errstate():", why="NumPy warns of log(0), of which the task says nothing"
 )
