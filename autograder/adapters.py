@@ -1,4 +1,4 @@
-"""Calls for functions that give a function: they run beside the learner's code.
+"""Calls with what does not travel, such as functions: they run beside the answer.
 
 An exercise names one (`Exercise(..., adapter="call_result")`); its probes then hold
 the arguments of the adapter after the first, which is the learner's function.
@@ -7,9 +7,16 @@ the arguments of the adapter after the first, which is the learner's function.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 
 def call_result(
     function: Callable[..., Any], outer: tuple[Any, ...], inner: tuple[Any, ...]
 ) -> Any:
     """Answer function(*outer)(*inner): for a function that gives a function."""
     return function(*outer)(*inner)
+
+
+def with_dtype(function: Callable[..., Any], attn_mask: np.ndarray, dtype: str) -> Any:
+    """Answer function(attn_mask, dtype) for a dtype that is given by its name."""
+    return function(attn_mask, np.dtype(dtype))

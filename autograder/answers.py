@@ -11,9 +11,11 @@ import inspect
 import io
 import itertools
 import json
+import linecache
 import math
 import struct
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -50,13 +52,18 @@ class Opaque:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call returned; `changed` names the arguments that it altered."""
+    """What a call returned; `changed` names the arguments that it altered.
+
+    `warned` is what it was warned of first, and at which line.
+    """
 
     value: Any
     changed: tuple[str, ...] = ()
+    warned: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changed", tuple(map(plain_text, self.changed)))
+        object.__setattr__(self, "warned", plain_text(self.warned))
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ def ask(
         function = getattr(adapters, adapter)
     given, named = copied(args), copied(kwargs)
     try:
-        value = tame(function(*given, **named))
+        with listening() as heard:
+            value = tame(function(*given, **named))
         stir_memory(value)
     except TypeError as error:
         misfit = bind(function, args, kwargs)
@@ -104,7 +112,34 @@ def ask(
             names[min(i, len(names) - 1)] if names else f"argument {i + 1}"  # *args
             for i in places
         ]
-    return Answer(value, tuple(dict.fromkeys(changed)))
+    return Answer(value, tuple(dict.fromkeys(changed)), first_warning(heard))
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[list[warnings.WarningMessage]]:
+    """Hear all warnings, whatever a notebook has silenced before.
+
+    Of overflow, 0/0 and their like the hardware tells, and WebAssembly does not.
+    """
+    numpys_own = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+    with warnings.catch_warnings(record=True) as heard, numpys_own:
+        warnings.simplefilter("always")
+        yield heard
+
+
+def first_warning(heard: list[warnings.WarningMessage]) -> str:
+    """What a calculation was warned of first, and where in the learner's code."""
+    for warning in heard:
+        if issubclass(warning.category, RuntimeWarning):
+            line = linecache.getline(warning.filename, warning.lineno).strip()
+            own = is_learners(warning.filename) and line
+            return f"{warning.message} at `{line}`" if own else str(warning.message)
+    return ""
+
+
+def is_learners(filename: str) -> bool:
+    """Whether code is of a notebook, not of a library."""
+    return filename.startswith("<") or "ipykernel" in filename
 
 
 def bind(
@@ -181,7 +216,7 @@ def raised(error: BaseException) -> Raised:
     """Keep of an exception what may be told: its kind, its text, the line."""
     line = ""
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith("<") or "ipykernel" in frame.filename:
+        if is_learners(frame.filename):
             line = frame.line or ""
     try:
         text = str(error).strip().rstrip(".")

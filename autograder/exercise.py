@@ -62,7 +62,8 @@ class Exercise:
     An answer with fewer axes has the last of these names. `parts` names the things
     that it gives back as a tuple; then `axes` holds the axes of each. `adapter`
     names a function of adapters.py that calls the learner's where a plain call of it
-    would take or give a function.
+    would take or give a function. `quiet` asks for an answer without a warning of
+    NumPy's on the way; its docstring says so.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Exercise:
         axes: tuple[Any, ...] = (),
         parts: tuple[str, ...] = (),
         adapter: str | None = None,
+        quiet: bool = False,
     ) -> None:
         self.solution, self.points, self.axes = solution, points, axes
-        self.parts, self.adapter = parts, adapter
+        self.parts, self.adapter, self.quiet = parts, adapter, quiet
         self.only: int | None = None  # the one part that is looked at
         self.name = solution.__name__
         self.stem = solution.__module__.rpartition(".")[2]

@@ -122,9 +122,16 @@ def make_cases(
 ) -> list[Case]:
     expected = {id(probe): expect(exercise, probe) for probe in set(probes)}
     return [
-        Case(probe, expected[id(probe)], outcome)
+        Case(probe, expected[id(probe)], as_asked(exercise, outcome))
         for probe, outcome in zip(probes, outcomes, strict=True)
     ]
+
+
+def as_asked(exercise: Exercise, outcome: Outcome) -> Outcome:
+    """An outcome, without its warnings where the task does not speak of them."""
+    if isinstance(outcome, Answer) and not exercise.quiet:
+        return replace(outcome, warned="")
+    return outcome
 
 
 def judge_cases(exercise: Exercise, cases: list[Case]) -> Verdict:
@@ -180,7 +187,12 @@ def is_equal(case: Case) -> bool:
 
 def is_right(case: Case) -> bool:
     outcome = case.outcome
-    return isinstance(outcome, Answer) and is_equal(case) and not outcome.changed
+    return (
+        isinstance(outcome, Answer)
+        and is_equal(case)
+        and not outcome.changed
+        and not outcome.warned
+    )
 
 
 def describe(exercise: Exercise, probe: Probe) -> str:
@@ -274,6 +286,18 @@ def tell_mistake(
     belong = "belongs" if len(changed) == 1 else "belong"
     meddling = f"Your function changes {names}, which {belong} to its caller."
     crash = crash_note(cases)
+    warning = warning_note(case)
+    if not off and not changed:
+        return replace(
+            verdict,
+            verdict="wrong",
+            message=f"What it gives back is right, but {warning} {crash}".strip(),
+            mistake=f"Right, but {warning}",
+            way="law",
+            probe=describe(exercise, case.probe),
+            hint="What is thrown away afterwards was computed all the same. Which "
+            "numbers meet there, and what could stand in their place before?",
+        )
     if not off:
         return replace(
             verdict,
@@ -301,6 +325,7 @@ def tell_mistake(
     else:
         stale = answer_to_another(exercise, cases, case)
         parts = [stale or observation, right_and_wrong(cases)]
+        parts += [f"And {warning}"] if warning else []
     parts += [meddling] if changed else []
     parts += [crash] if crash else []
     return replace(
@@ -342,6 +367,12 @@ def crash_note(cases: list[Case]) -> str:
             kind = case.outcome.type_name
             return f"And for {case.probe.why} it stops with {kind}{text}."
     return ""
+
+
+def warning_note(case: Case) -> str:
+    """What NumPy warned of on the way to an answer, if that matters."""
+    warned = getattr(case.outcome, "warned", "")
+    return f"NumPy warns on the way: {warned}." if warned else ""
 
 
 def name_mistake(exercise: Exercise, cases: list[Case], case: Case) -> Candidate | None:

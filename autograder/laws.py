@@ -34,6 +34,8 @@ ADVICE = (
      "That is PyTorch's name; NumPy says axis and keepdims."),
     ("TypeError", r"'(int|tuple)' object is not callable",
      "size and shape are no functions in NumPy: x.shape[-1]."),
+    ("TypeError", r"'numpy.dtypes.\w+' object is not callable",
+     "A dtype is no function: hand it on, as in np.zeros(shape, dtype)."),
     ("ValueError", r"truth value of an array",
      "if, and, or, not and Python's own max want one truth value, and an array has "
      "many: &, | and ~ combine arrays, x.max() looks into one, and `is not None` asks "
@@ -277,5 +279,6 @@ def as_expected_kind(case: Case, additive: bool) -> Case:
     if expected.dtype.kind == "b" and array.dtype.kind != "b":
         array = array == 0 if additive else array != 0
     elif expected.dtype.kind == "f" or np.all(array == np.trunc(array)):
-        array = array.astype(expected.dtype)
+        with np.errstate(over="ignore"):  # too large for half precision
+            array = array.astype(expected.dtype)
     return Case(case.probe, expected, Answer(array))

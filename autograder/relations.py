@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from autograder.answers import Answer, Outcome
-from autograder.compare import close, equal
+from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
 
 MAX_PAIRS = 3000  # two mistakes at once: what about 0.1 s allows
@@ -182,8 +182,9 @@ def constants(case: Case) -> Iterator[Candidate]:
     values = np.asarray(case.answer)
     if values.shape != np.shape(case.expected):
         return
+    # without an absolute tolerance: 0 and -1e-9 are two numbers
     if not values.size or not np.all(
-        close(values, np.full_like(values, values.flat[0]))
+        np.isclose(values, values.flat[0], rtol=1e-6, atol=0, equal_nan=True)
     ):
         return
     value = values.flat[0]
@@ -221,7 +222,7 @@ def numbers(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                     lambda case, value=value: case.expected * value(case),
                     hint="Where does the factor come from, or where has it gone?",
                 )
-    offset = float(np.median((answer - expected)[finite])) if finite.any() else 0.0
+    offset = float(np.median(answer[finite] - expected[finite])) if finite.any() else 0
     if offset:
         for text, value in named_numbers(exercise, offset, case):
             yield Candidate(

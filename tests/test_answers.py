@@ -66,7 +66,7 @@ def test_a_tree_of_numbers_text_and_arrays_comes_back_as_it_was(tree):
 
 def test_outcomes_come_back_as_they_were():
     for outcome in (
-        Answer(3, ("tokens",)),
+        Answer(3, ("tokens",), "overflow encountered in exp"),
         Raised("ValueError", "no", "x = 1", True),
         Answer(Opaque("set")),
     ):

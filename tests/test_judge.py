@@ -4,6 +4,7 @@ import inspect
 import linecache
 import re
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -481,3 +482,103 @@ def test_an_argument_that_may_be_left_out_is_named_too(case):
     verdict = judge(TOTAL, TOTAL.draw(), ask_it)
     assert verdict.points == 0
     assert expected in verdict.message
+
+
+# An answer without a warning
+
+
+def shares(numbers):
+    """Divide by the sum, or give 0 where that is 0. No warning on the way.
+
+    Shapes:
+        numbers: (R, C), float
+        returns: (R, C)
+    """
+    total = numbers.sum(axis=1, keepdims=True)
+    return numbers / np.where(total == 0, 1, total)
+
+
+shares.__module__ = "solutions.masks"
+
+
+def verdict_on_shares(source: str, *, quiet: bool):
+    exercise = Exercise(shares, points=1, axes=("row", "column"), quiet=quiet)
+    exercise.probes(lambda rng: iter([Probe(np.array([[1.0, 3], [0, 0]]), why="a 0")]))
+    namespace = {"np": np}
+    exec(inspect.cleandoc(source), namespace)
+
+    def ask_it(exercise, probes, helpers):
+        return [ask(namespace["shares"], p.args, p.kwargs) for p in probes]
+
+    return judge(exercise, exercise.draw(), ask_it)
+
+
+COVERED_UP = """
+def shares(numbers):
+    total = numbers.sum(axis=1, keepdims=True)
+    return np.where(total == 0, 0, numbers / total)
+"""
+SILENCED = """
+import warnings
+np.seterr(all="ignore")
+warnings.simplefilter("ignore")
+"""
+
+
+def test_a_warning_costs_the_points_where_the_task_asks_for_none():
+    verdict = verdict_on_shares(COVERED_UP, quiet=True)
+    assert verdict.points == 0
+    assert verdict.message == (
+        "What it gives back is right, but NumPy warns on the way: invalid value "
+        "encountered in divide."
+    )
+    assert report.as_html(verdict)
+
+
+def test_a_warning_costs_nothing_where_the_task_does_not_speak_of_it():
+    assert verdict_on_shares(COVERED_UP, quiet=False).points == 1
+
+
+def test_what_a_notebook_has_silenced_before_is_heard_all_the_same():
+    with np.errstate(), warnings.catch_warnings():
+        verdict = verdict_on_shares(SILENCED + COVERED_UP, quiet=True)
+    assert verdict.points == 0
+
+
+def test_an_answer_may_silence_a_warning_where_it_knows_better():
+    source = """
+    def shares(numbers):
+        total = numbers.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            return np.nan_to_num(numbers / total)
+    """
+    assert verdict_on_shares(source, quiet=True).points == 1
+
+
+def test_a_wrong_answer_is_told_of_the_warning_too():
+    source = """
+    def shares(numbers):
+        return numbers[::-1] / numbers.sum(axis=1, keepdims=True)[::-1] + [0, 1]
+    """
+    message = verdict_on_shares(source, quiet=True).message
+    assert message.startswith("2 numbers are NaN, the first at row 0, column 0.")
+    assert message.endswith("And NumPy warns on the way: invalid value encountered in "
+                            "divide.")  # fmt: skip
+
+
+def test_only_numbers_are_transformed_when_two_mistakes_are_looked_for():
+    verdict = told(
+        """
+        def mask_to_bias(attn_mask, dtype):
+            return np.arange(attn_mask.size).reshape(attn_mask.shape).astype(dtype)
+        """
+    )
+    assert verdict.points == 0
+
+
+def test_what_is_only_nearly_constant_is_not_told_to_be_constant():
+    verdict = told(
+        "def mask_to_bias(m, dtype): return np.where(m, 0, -1e-8).astype(dtype)"
+    )
+    assert verdict.points == 0
+    assert "everywhere" not in verdict.message
