@@ -142,7 +142,12 @@ def _with_knobs(exercise: Exercise, knobs: dict[str, Any]) -> Make:
 
 def _after(first: Make, then: Make) -> Make:
     """Hand what the first makes to the transform in place of the right answer."""
-    return lambda case: then(Case(case.probe, first(case), case.outcome))
+
+    def make(case: Case) -> Any:
+        made = first(case)  # None where it is an argument that may be None
+        return None if made is None else then(Case(case.probe, made, case.outcome))
+
+    return make
 
 
 def remembered(make: Make) -> Make:
