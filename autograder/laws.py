@@ -16,7 +16,8 @@ from autograder.relations import Case
 # What an exception of these kinds usually means here, by its text.
 ADVICE = (
     ("AttributeError", r"'numpy.ndarray' object has no attribute '(unsqueeze|view|"
-     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy)'",
+     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy|t|mm|matmul|softmax|"
+     r"index_add_|index_select|scatter_add_|zero_)'",
      "That is a method of PyTorch's tensors; this is a NumPy array. A new axis, for "
      "example, is x[None] or x[:, None]."),
     ("AttributeError", r"'NoneType'", "Something before this line is None: did a "

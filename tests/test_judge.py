@@ -147,6 +147,18 @@ TELLING = {
         """,
         "position and column have changed places",
     ),
+    "transposed, and the answers have more axes or fewer": (
+        "def tied_logits(h, table): return np.swapaxes(h @ table.T, -1, -2)",
+        "position and token have changed places",
+    ),
+    "the last one missing, too": (
+        "def tied_logits(hidden, table): return hidden @ table[:-1].T",
+        "The last token is missing",
+    ),
+    "a tensor's method": (
+        "def tied_logits(hidden, table): return hidden @ table.t()",
+        "That is a method of PyTorch's tensors",
+    ),
     "a cache without the base": (
         """
         CACHE = {}
