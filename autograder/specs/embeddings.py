@@ -10,7 +10,7 @@ from solutions import embeddings
 embed = Exercise(
     embeddings.embed, points=1, axes=(None, "batch row", "position", "column")
 )
-embed.forbid("torch", why="NumPy's indexing is all it takes")
+embed.forbid("torch", why="its embedding is what you are asked to write")
 
 
 def quarters(rng, *shape, kind: type = float):
