@@ -302,7 +302,7 @@ TELLING = {
                     table_grad[token] += row
             return table_grad
         """,
-        "; token 1 occurs ",
+        "; token 7 occurs 3 times; 4 of 36 numbers are off",
     ),
     "the column padding_idx": (
         """
@@ -325,6 +325,17 @@ TELLING = {
             return table_grad
         """,
         "The answer is the right one times -1",
+    ),
+    "the last row cleared for padding": (
+        """
+        def embedding_gradient(tokens, grad, vocab_size, padding_idx=None):
+            table_grad = np.zeros((vocab_size, grad.shape[-1]))
+            np.add.at(table_grad, tokens, grad)
+            if padding_idx is not None:
+                table_grad[-1] = 0
+            return table_grad
+        """,
+        "; token 0 is padding_idx; ",
     ),
     "padding cleared in the caller's array": (
         """

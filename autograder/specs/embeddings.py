@@ -220,12 +220,12 @@ gradient.forbid("torch", why="its autograd would do what you are asked to do")
 def _(rng):
     length, wide = int(rng.integers(5, 8)), int(rng.integers(9, 12))
 
-    def some(*shape, vocab, d_model, padding=None, kind: type = float):
-        """Tokens that repeat, that include padding, and do not reach the last one."""
-        others = [token for token in range(vocab - 1) if token != padding]
+    def some(*shape, vocab, d_model, padding=None, last=1, kind: type = float):
+        """Tokens that repeat and include padding; the `last` ones do not occur."""
+        others = [token for token in range(vocab - last) if token != padding]
         tokens = rng.choice(others, shape)
         tokens.flat[:2] = others[1], others[0]
-        tokens.flat[-2:] = others[0], others[1]
+        tokens.flat[-2:] = others[0], others[-1]
         if padding is not None:
             tokens.flat[[2, -3]] = padding
         return tokens, quarters(rng, *shape, d_model, kind=kind), vocab
@@ -237,7 +237,7 @@ def _(rng):
         *some(3, length, vocab=8, d_model=wide, padding=0), 0, why="a padding_idx of 0"
     )
     yield Probe(
-        *some(2, length + 1, vocab=7, d_model=6, padding=middle),
+        *some(2, length + 1, vocab=7, d_model=6, padding=middle, last=0),
         middle,
         why="a padding_idx other than 0",
     )
@@ -390,6 +390,17 @@ def only_those_that_occur(tokens, grad, vocab_size, padding_idx=None):
 def without_the_row(tokens, grad, vocab_size, padding_idx=None):
     table_grad = embeddings.embedding_gradient(tokens, grad, vocab_size, padding_idx)
     return table_grad if padding_idx is None else np.delete(table_grad, padding_idx, 0)
+
+
+@gradient.mistake(
+    "There is a gradient for each sequence: the batch is not added up.",
+    hint="There is one table, and all sequences read it.",
+)
+def for_each_sequence(tokens, grad, vocab_size, padding_idx=None):
+    one_hot = np.eye(vocab_size)[tokens]
+    if padding_idx is not None:
+        one_hot[..., padding_idx] = 0
+    return np.swapaxes(one_hot, -1, -2) @ grad
 
 
 @gradient.mistake(
