@@ -332,7 +332,6 @@ gradient.mistake(
 gradient.mistake(
     "Row 0 is 0, whatever `padding_idx` is.",
     hint="In many vocabularies 0 is a real token, and it has to learn.",
-    seen="ibalazevic/TuckER#17",
     row=lambda p: 0,
 )
 gradient.mistake(
