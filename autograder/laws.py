@@ -16,8 +16,9 @@ from autograder.relations import Case
 # What an exception of these kinds usually means here, by its text.
 ADVICE = (
     ("AttributeError", r"'numpy.ndarray' object has no attribute '(unsqueeze|view|"
-     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy|softmax|exp|sqrt|"
-     r"matmul)'",
+     r"permute|masked_fill_?|expand|contiguous|repeat_interleave|float|bool|long|to|"
+     r"detach|numpy|clone|new_\w+|softmax|exp|sqrt|t|mm|matmul|index_add_|index_select|"
+     r"scatter_add_|zero_)'",
      "That is a method of PyTorch's tensors; this is a NumPy array. A new axis, for "
      "example, is x[None] or x[:, None]."),
     ("AttributeError", r"'NoneType'", "Something before this line is None: did a "

@@ -311,7 +311,10 @@ def whole_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
             a, b = words[moved[0]], words[moved[1]]
             yield transform(
                 f"The answer is transposed: {a} and {b} have changed places.",
-                lambda e, order=order: e.transpose(order),
+                # from the right: another probe's answer may have more axes
+                lambda e, a=moved[0] - expected.ndim, b=moved[1] - expected.ndim: (
+                    np.swapaxes(e, a, b)
+                ),
                 "Which axis comes first?",
             )
         elif moved:
@@ -357,6 +360,7 @@ def axis_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
     if expected.dtype.kind not in "biuf":
         return
     for axis, word in enumerate(words_for_axes(exercise, expected)):
+        axis -= expected.ndim  # from the right, as above
         if expected.shape[axis] < 2:
             continue
         yield transform(
@@ -402,7 +406,7 @@ def axis_transforms(exercise: Exercise, case: Case) -> Iterator[Candidate]:
             yield transform(
                 f"The {word}s are in another order: the first half and the second "
                 "half are interleaved.",
-                lambda e, axis=axis: np.stack(np.split(e, 2, axis), axis + 1).reshape(
+                lambda e, axis=axis: np.stack(np.split(e, 2, axis), axis).reshape(
                     e.shape
                 ),
                 "Are the two halves interleaved, or one behind the other?",

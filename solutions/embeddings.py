@@ -4,7 +4,9 @@ import numpy as np
 
 
 def embed(tokens: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Look up the row of every token.
+    """Give each token its row of the table.
+
+    A token is the number of its row, counted from 0. Nothing is scaled or added.
 
     Shapes:
         tokens: (...), int
@@ -23,8 +25,8 @@ def embedding_gradient(
     """Send the gradient of the looked-up rows back to the table.
 
     `grad` is the gradient of the loss for each row that was looked up. A token that
-    was looked up several times gets the sum; `padding_idx`, if there is one, gets
-    nothing.
+    was looked up several times gets the sum, one that was not gets zeros; and so does
+    `padding_idx`, if there is one.
 
     Shapes:
         tokens: (...), int
@@ -42,6 +44,8 @@ def embedding_gradient(
 
 def tied_logits(hidden: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Score every token of the vocabulary with the table that embeds them.
+
+    A token's logit is the dot product of the hidden vector with its row.
 
     Shapes:
         hidden: (..., D), float

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from autograder import report, specs
-from autograder.answers import ask
+from autograder.answers import Answer, ask
 from autograder.exercise import Exercise, Probe
-from autograder.judge import judge
+from autograder.judge import expect, judge
 from autograder.live import verdict_on
 
 
@@ -152,6 +152,18 @@ TELLING = {
         """,
         "position and column have changed places",
     ),
+    "transposed, and the answers have more axes or fewer": (
+        "def tied_logits(h, table): return np.swapaxes(h @ table.T, -1, -2)",
+        "position and token have changed places",
+    ),
+    "the last one missing, too": (
+        "def tied_logits(hidden, table): return hidden @ table[:-1].T",
+        "The last token is missing",
+    ),
+    "a tensor's method": (
+        "def tied_logits(hidden, table): return hidden @ table.t()",
+        "That is a method of PyTorch's tensors",
+    ),
     "a cache without the base": (
         """
         CACHE = {}
@@ -265,6 +277,35 @@ def test_an_exception_comes_with_advice(case):
     verdict = told(source)
     assert verdict.verdict == "raised"
     assert advice in verdict.hint
+
+
+def pad(rows, value=None):
+    """Put a row in front.
+
+    Shapes:
+        rows: (R, C), float
+        returns: (R + 1, C), float
+    """
+    return np.pad(rows, ((1, 0), (0, 0)), constant_values=value or 0)
+
+
+pad.__module__ = "solutions.masks"
+PAD = Exercise(pad, points=1, axes=("row", "column"))
+
+
+@PAD.probes
+def _(rng):
+    yield Probe(rng.normal(size=(3, 2)), why="no value")
+    yield Probe(rng.normal(size=(2, 4)), 7, why="a value")
+
+
+def test_an_argument_that_is_none_explains_nothing():
+    def ask_it(exercise, probes, helpers):
+        return [Answer(np.cos(9 * expect(exercise, probe))) for probe in probes]
+
+    verdict = judge(PAD, PAD.draw(), ask_it)
+    assert verdict.points == 0
+    assert "At row 0, column 0 your function gives 1, not 0" in verdict.message
 
 
 def test_checking_is_quick():
