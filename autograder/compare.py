@@ -26,7 +26,7 @@ def kind_of(value: Any) -> str:
 def number_kind(value: Any) -> str | None:
     """bool, int, float or complex for an array or a number of that kind, else None."""
     if isinstance(value, np.ndarray | np.generic | bool | int | float):
-        return KINDS[np.asarray(value).dtype.kind]
+        return KINDS.get(np.asarray(value).dtype.kind)
     return None
 
 
@@ -72,7 +72,9 @@ def equal(answer: Any, expected: Any) -> bool:
             and all(equal(answer[key], expected[key]) for key in expected)
         )
     if number_kind(expected) is None or number_kind(answer) is None:
-        return type(answer) is type(expected) and answer == expected
+        # arrays of text are never answers, but candidates can be
+        same_type = type(answer) is type(expected) is not np.ndarray
+        return same_type and answer == expected
     if np.shape(answer) != np.shape(expected) or far_apart(answer, expected):
         return False
     return bool(np.all(close(answer, expected)))
