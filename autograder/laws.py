@@ -16,17 +16,21 @@ from autograder.relations import Case
 # What an exception of these kinds usually means here, by its text.
 ADVICE = (
     ("AttributeError", r"'numpy.ndarray' object has no attribute '(unsqueeze|view|"
-     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy)'",
+     r"permute|masked_fill_?|expand|float|bool|long|to|detach|numpy|clone|new_\w+)'",
      "That is a method of PyTorch's tensors; this is a NumPy array. A new axis, for "
      "example, is x[None] or x[:, None]."),
     ("AttributeError", r"'NoneType'", "Something before this line is None: did a "
      "function forget to return?"),
+    ("ValueError", r"from shape \(0,\)",
+     "Nothing is to be put into something. Mind that x[-n:] is all of x if n is 0."),
     ("ValueError", r"could not (be )?broadcast",
      "NumPy lines shapes up from the right; lengths must be equal or 1. Print both "
      "shapes: does one need a new axis, like x[:, None], or is one too long?"),
     ("ValueError", r"core dimension",
      "The last axis of the first array has to be as long as the last but one of the "
      "second. Does a transpose swap just these two? .T turns all axes round."),
+    ("AxisError", r"out of bounds",
+     "Something here has fewer axes than that: print the shapes."),
     ("ValueError", r"axes don't match array",
      "np.transpose wants the number of every axis; np.swapaxes swaps two."),
     ("TypeError", r"unexpected keyword argument '(dim|keepdim)'",
@@ -216,8 +220,8 @@ OBSERVATIONS = (
 
 def first_wrong_part(exercise: Exercise, case: Case) -> int | None:
     """Which of the things that an answer consists of is the first one to be wrong."""
-    answer = case.answer
-    if not isinstance(answer, tuple) or len(answer) != len(exercise.parts):
+    answer, count = case.answer, len(exercise.parts)
+    if not count or not isinstance(answer, tuple) or len(answer) != count:
         return None
     pairs = enumerate(zip(answer, case.expected, strict=True))
     return next(
