@@ -14,10 +14,7 @@ pad = Exercise(
     axes=(("batch row", "position"), ("batch row", "position")),
 )
 
-pad.forbid(
-    "torch", "transformers", "keras", ".pad_sequence", ".pad_sequences",
-    why="filling up the rectangle is what you practise here",
-)  # fmt: skip
+pad.forbid("torch", why="filling up the rectangle is what you practise here")
 
 
 def ragged(rng, rows, length):
@@ -334,7 +331,8 @@ def shift_family(
         edge[axis] = slice(0, step) if step > 0 else slice(step, None)
         shifted[tuple(edge)] = start(decoder_start_id, pad_id)
     fill = filler(decoder_start_id, pad_id)
-    return np.where(shifted == ignored(ignore_index), fill, shifted)
+    replaced = shifted == ignored(ignore_index) if ignored else shifted < 0
+    return np.where(replaced, fill, shifted)
 
 
 @shift.mistake(
@@ -407,6 +405,11 @@ shift.mistake(
     ignored=lambda ignore_index: -100,
 )
 shift.mistake(
+    "Every negative label counts as ignored, whatever `ignore_index` is.",
+    hint="-100 is only the default, and an ignore_index need not be negative.",
+    ignored=None,
+)
+shift.mistake(
     "The rows are shifted down the batch, not along the positions.",
     hint="Which axis of (B, T) holds the positions?",
     axis=0,
@@ -422,6 +425,19 @@ def across_rows(labels, decoder_start_id, pad_id, ignore_index=-100):
     flat = labels.reshape(1, -1)
     shifted = inputs.shift_right(flat, decoder_start_id, pad_id, ignore_index)
     return shifted.reshape(labels.shape)
+
+
+@shift.mistake(
+    "Position 0 gets the last label of its row that counts, not the start token.",
+    hint="mBART does this, because there a token for the language ends each row. Here "
+    "the start token is an argument.",
+)
+def as_mbart(labels, decoder_start_id, pad_id, ignore_index=-100):
+    answer = inputs.shift_right(labels, decoder_start_id, pad_id, ignore_index)
+    counts = labels != ignore_index
+    last = labels.shape[1] - 1 - counts[:, ::-1].argmax(axis=1)
+    answer[:, 0] = labels[np.arange(len(labels)), last]
+    return answer
 
 
 @shift.mistake(
@@ -523,29 +539,39 @@ def _(index, tokens, attention_mask, ignore_index=-100):
 
 
 @causal.law
-def as_many_labels_as_real_tokens(answer, tokens, attention_mask, ignore_index=-100):
+def what_counts_is_real(answer, tokens, attention_mask, ignore_index=-100):
     if answer.shape != tokens.shape:
         return None
     for row, (labels, real) in enumerate(zip(answer, attention_mask, strict=True)):
-        counted = int((labels != ignore_index).sum())
-        if counted != real.sum():
+        counts = labels != ignore_index
+        if (counts != real).any():
             return (
-                f"In batch row {row} {counted} of {real.size} labels count in the "
-                f"loss; {real.sum()} of the tokens are real."
+                f"In batch row {row} the labels at {places(counts)} count in the loss; "
+                f"real are the tokens at {places(real)}."
             )
     return None
+
+
+def places(chosen):
+    """The positions where a row is True, in words."""
+    found = np.flatnonzero(chosen).tolist()
+    if not found:
+        return "no position"
+    return f"position{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
 
 
 @causal.family
 def causal_family(
     tokens, attention_mask, ignore_index=-100, *, step=0, ignored=None,
-    counts=lambda tokens, real: real,
+    counts=lambda tokens, real: real, mask_stays=False,
 ):  # fmt: skip
     fill = ignore_index if ignored is None else ignored
-    labels = np.where(counts(tokens, attention_mask), tokens, fill)
-    if step:
-        labels = np.roll(labels, step, axis=1)
-        labels[:, -1 if step < 0 else 0] = fill
+    real = counts(tokens, attention_mask)
+    if not step:
+        return np.where(real, tokens, fill)
+    moved = real if mask_stays else np.roll(real, step, axis=1)
+    labels = np.where(moved, np.roll(tokens, step, axis=1), fill)
+    labels[:, -1 if step < 0 else 0] = fill
     return labels
 
 
@@ -564,6 +590,12 @@ causal.mistake(
     "t + 2. Who shifts, you or the loss?",
     seen="huggingface/transformers#562",
     step=-1,
+)
+causal.mistake(
+    "The tokens are shifted to the left, and the mask is not: padding becomes a label.",
+    hint="Who shifts, you or the loss? And what moves a token has to move its mask.",
+    step=-1,
+    mask_stays=True,
 )
 causal.mistake(
     "The labels are shifted to the right.",
@@ -608,6 +640,18 @@ causal.mistake(
     hint="The shift of the loss leaves out column 0 anyway. Here, every real token is "
     "its own label.",
     counts=lambda tokens, real: real & ~first_real(real),
+)
+causal.mistake(
+    "Column 0 never has a label.",
+    hint="The shift of the loss leaves it out anyway. Here, each real token has one: "
+    "itself.",
+    counts=lambda tokens, real: real & (np.arange(real.shape[1]) > 0),
+)
+causal.mistake(
+    "The real tokens are counted, and then the first ones have labels: that is right "
+    "only when the padding is on the right.",
+    hint="The mask says more than how many tokens are real: it says which.",
+    counts=lambda tokens, real: np.arange(real.shape[1]) < real.sum(1)[:, None],
 )
 causal.mistake(
     "The last real token of every row has no label.",
@@ -787,6 +831,24 @@ def from_the_first_real(attention_mask):
     first = attention_mask.argmax(axis=1)[:, None]
     column = np.arange(attention_mask.shape[1])
     return np.where(attention_mask, column - first, 0)
+
+
+@positions.mistake(
+    "Every row is numbered as if all its padding stood on the right.",
+    hint="The mask says more than how many tokens are real: it says which.",
+)
+def at_the_front(attention_mask):
+    column = np.arange(attention_mask.shape[1])
+    return column * (column < attention_mask.sum(axis=1)[:, None])
+
+
+@positions.mistake(
+    "Every row is numbered as if all its padding stood on the left.",
+    hint="The mask says more than how many tokens are real: it says which.",
+)
+def at_the_back(attention_mask):
+    padded = (~attention_mask).sum(axis=1)[:, None]
+    return np.maximum(np.arange(attention_mask.shape[1]) - padded, 0)
 
 
 @positions.mistake(
