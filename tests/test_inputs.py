@@ -1,5 +1,6 @@
 """Decoder inputs against PyTorch, Transformers, slow loops and what they promise."""
 
+import functools
 import inspect
 
 import numpy as np
@@ -64,6 +65,7 @@ def random_logits(*shape, dtype=torch.float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
 
 
+@functools.cache
 def tiny_gpt2(vocab_size=11):
     torch.manual_seed(0)
     config = GPT2Config(
@@ -353,7 +355,250 @@ def test_ids_are_whole_numbers_and_masks_are_bool():
 
 
 def told(source, seed=0):
-    """Judge the last function that some code defines."""
-    namespace = {"np": np}
-    exec(inspect.cleandoc(source), namespace)
+    """Judge the last function that some code defines, in a notebook's cell."""
+    source = inspect.cleandoc(source)
+    namespace = {"np": np, "In": ["import numpy as np", source]}
+    exec(source, namespace)
     return verdict_on(list(namespace.values())[-1], seed)
+
+
+TELLING = {
+    "an empty slice of the mask is the whole row": (
+        """
+        def pad_batch(sequences, pad_id, side="right"):
+            length = max(map(len, sequences))
+            tokens = np.full((len(sequences), length), pad_id)
+            mask = np.zeros(tokens.shape, bool)
+            for row, sequence in enumerate(sequences):
+                n = len(sequence)
+                first = length - n if side == "left" else 0
+                tokens[row, first : first + n] = sequence
+                if side == "left":
+                    mask[row, -n:] = True
+                else:
+                    mask[row, :n] = True
+            return tokens, mask
+        """,
+        "real; its sequence is []. Wrong for an empty sequence; right for padding on",
+    ),
+    "0 and 1 for a mask": (
+        """
+        def pad_batch(sequences, pad_id, side="right"):
+            length, rows, real = max(map(len, sequences)), [], []
+            for s in sequences:
+                n = length - len(s)
+                before, after = (0, n) if side == "right" else (n, 0)
+                rows.append([pad_id] * before + s + [pad_id] * after)
+                real.append([0] * before + [1] * len(s) + [0] * after)
+            return np.array(rows), np.array(real)
+        """,
+        "In `attention_mask`: Your function gives back an array of int64 (0 and 1); a "
+        "mask is an array of bool",
+    ),
+    "the sequences are made longer": (
+        """
+        def pad_batch(sequences, pad_id, side="right"):
+            length = max(map(len, sequences))
+            lengths = np.array([len(s) for s in sequences])[:, None]
+            for sequence in sequences:
+                while len(sequence) < length:
+                    sequence.insert(len(sequence) * (side == "right"), pad_id)
+            column = np.arange(length)
+            return np.array(sequences), (
+                column < lengths if side == "right" else column >= length - lengths
+            )
+        """,
+        "Your function changes `sequences`, which belongs to its caller. What it gives "
+        "back is right.",
+    ),
+    "the width of the first sequence": (
+        """
+        def pad_batch(sequences, pad_id, side="right"):
+            length = len(sequences[0])
+            tokens = np.full((len(sequences), length), pad_id)
+            mask = np.zeros(tokens.shape, bool)
+            for row, s in enumerate(sequences):
+                s = s[:length]
+                first = length - len(s) if side == "left" else 0
+                tokens[row, first : first + len(s)] = s
+                mask[row, first : first + len(s)] = True
+            return tokens, mask
+        """,
+        "right for sequences of the same length.",
+    ),
+    "one column too far to the left": (
+        """
+        def pad_batch(sequences, pad_id, side="right"):
+            length = max(map(len, sequences))
+            tokens = np.full((len(sequences), length), pad_id)
+            mask = np.zeros(tokens.shape, bool)
+            for row, s in enumerate(sequences):
+                for i, token in enumerate(s):
+                    t = i if side == "right" else length - len(s) - 1 + i
+                    tokens[row, t], mask[row, t] = token, True
+            return tokens, mask
+        """,
+        "the mask calls",
+    ),
+    "two mistakes in two parts": (
+        """
+        def pad_batch(sequences, pad_id, side="right"):
+            length = max(map(len, sequences))
+            rows = [
+                [pad_id] * (length - len(s)) + s
+                if side == "right"
+                else s + [pad_id] * (length - len(s))
+                for s in sequences
+            ]
+            return np.array(rows), np.array(rows) != pad_id
+        """,
+        "In `tokens`: The sides have changed places",
+    ),
+    "start tokens only where the first label counts": (
+        """
+        def shift_right(labels, start, pad, ignore_index=-100):
+            shifted = np.roll(labels, 1, axis=1)
+            shifted[:, 0] = ignore_index
+            first = (labels != ignore_index).argmax(axis=1)
+            shifted[np.arange(len(labels)), first] = start
+            return np.where(shifted == ignore_index, pad, shifted)
+        """,
+        "every row begins with the start token; 4 of 21 numbers are off. Wrong for "
+        "ignored labels at the front",
+    ),
+    "two steps and nothing replaced": (
+        """
+        def shift_right(labels, start, pad, ignore_index=-100):
+            begin = np.full_like(labels[:, :2], start)
+            return np.concatenate([begin, labels], axis=1)[:, : labels.shape[1]]
+        """,
+        "It is no id: the embedding table has no row for it. Two things at once would "
+        "explain it. It is shifted twice",
+    ),
+    "a tensor's method": (
+        """
+        def shift_right(labels, start, pad, ignore_index=-100):
+            shifted = labels.new_zeros(labels.shape)
+            shifted[:, 1:] = labels[:, :-1].clone()
+            shifted[:, 0] = start
+            return shifted.masked_fill(shifted == ignore_index, pad)
+        """,
+        "That is a method of PyTorch's tensors; this is a NumPy array.",
+    ),
+    "a number for a column": (
+        """
+        def shift_right(labels, start, pad, ignore_index=-100):
+            shifted = np.concatenate([[start], labels[:, :-1]], axis=1)
+            return np.where(shifted == ignore_index, pad, shifted)
+        """,
+        "Something here has fewer axes than that: print the shapes.",
+    ),
+    "what is ignored is left out, and the rest moved up": (
+        """
+        def shift_right(labels, start, pad, ignore_index=-100):
+            shifted = np.full_like(labels, pad)
+            for row, line in zip(shifted, labels):
+                kept = [start, *(y for y in line if y != ignore_index)][: len(line)]
+                row[: len(kept)] = kept
+            return shifted
+        """,
+        "the label before it is -100, an ignored one; 9 of 21 numbers are off. Wrong "
+        "for ignored labels at the front",
+    ),
+    "labels shifted in a circle": (
+        """
+        def causal_lm_labels(tokens, attention_mask, ignore_index=-100):
+            return np.roll(np.where(attention_mask, tokens, ignore_index), -1, axis=1)
+        """,
+        "Everything comes one position too early, and what falls out at one end comes "
+        "in at the other.",
+    ),
+    "labels shifted, and padding counts": (
+        """
+        def causal_lm_labels(tokens, attention_mask, ignore_index=-100):
+            labels = np.full_like(tokens, ignore_index)
+            labels[:, :-1] = tokens[:, 1:]
+            return labels
+        """,
+        "Two things at once would explain it. The labels are shifted to the left "
+        "already; the loss would shift them again. And: padding counts in the loss",
+    ),
+    "the mask added, not chosen by": (
+        """
+        def causal_lm_labels(tokens, attention_mask, ignore_index=-100):
+            return tokens + ignore_index * (1 - attention_mask)
+        """,
+        "In batch row 0 the labels at positions 0, 1, 2, 3, 4, 5, 6, 7 count in the "
+        "loss; real are the tokens at positions 0, 1, 2, 3.",
+    ),
+    "the tokens overwritten": (
+        """
+        def causal_lm_labels(tokens, attention_mask, ignore_index=-100):
+            tokens[~attention_mask] = ignore_index
+            return tokens
+        """,
+        "Your function changes `tokens`, which belongs to its caller.",
+    ),
+    "one sequence's mask for all": (
+        """
+        def causal_lm_labels(tokens, attention_mask, ignore_index=-100):
+            return np.where(attention_mask[0], tokens, ignore_index)
+        """,
+        "Of `attention_mask`, only index 0 of axis 0 is used, for all of them.",
+    ),
+    "columns from 1": (
+        """
+        def position_ids(attention_mask):
+            columns = np.arange(1, attention_mask.shape[1] + 1)
+            return np.where(attention_mask, columns, 0)
+        """,
+        "Two things at once would explain it. The columns are numbered, and then "
+        "padding is set to 0. And: the numbers start at 1.",
+    ),
+    "a new start after a gap": (
+        """
+        def position_ids(attention_mask):
+            numbers = np.zeros(attention_mask.shape, int)
+            for row, real in enumerate(attention_mask):
+                for t in range(1, len(real)):
+                    follows = real[t] and real[t - 1]
+                    numbers[row, t] = numbers[row, t - 1] + 1 if follows else 0
+            return numbers
+        """,
+        "Wrong for padding in the middle; right for padding on the right, padding on "
+        "the left",
+    ),
+    "one row for all": (
+        """
+        def position_ids(attention_mask):
+            return np.arange(attention_mask.shape[1])
+        """,
+        "The shape of your answer is (7,); asked for is (3, 7).",
+    ),
+    "padding beyond the table": (
+        """
+        def position_ids(attention_mask):
+            counted = np.cumsum(attention_mask, axis=1) - 1
+            return np.where(attention_mask, counted, attention_mask.shape[1])
+        """,
+        "At batch row 0, position 4 your function gives 7, not 0; there is padding; 9 "
+        "of 21 numbers are off.",
+    ),
+    "the first row's numbers": (
+        """
+        def position_ids(attention_mask):
+            counted = np.cumsum(attention_mask[0]) - 1
+            numbers = np.where(attention_mask[0], counted, 0)
+            return np.tile(numbers, (len(attention_mask), 1))
+        """,
+        "Every batch row has the values of batch row 0.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TELLING)
+def test_a_mistake_that_is_in_no_list_is_still_told(case):
+    source, sentence = TELLING[case]
+    verdict = told(source)
+    assert verdict.points == 0
+    assert sentence in f"{verdict.message} {verdict.hint}", verdict.message
