@@ -528,8 +528,8 @@ TELLING = {
         def causal_lm_labels(tokens, attention_mask, ignore_index=-100):
             return tokens + ignore_index * (1 - attention_mask)
         """,
-        "In batch row 0 the labels at positions 0, 1, 2, 3, 4, 5, 6, 7 count in the "
-        "loss; real are the tokens at positions 0, 1, 2, 3.",
+        "In batch row 0 the labels at positions 0, 1, 2, 3, 4, 5, 6, 7 are other than "
+        "-100; the real tokens stand at positions 0, 1, 2, 3.",
     ),
     "the tokens overwritten": (
         """

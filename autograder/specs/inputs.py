@@ -60,8 +60,8 @@ def _(index, sequences, pad_id, side="right"):
     first = length - len(sequences[row]) if side == "left" else 0
     number = position - first
     if 0 <= number < len(sequences[row]):
-        return f"there stands token {number} of its sequence, counted from 0"
-    return "there stands padding"
+        return f"token {number} of its sequence, counted from 0, belongs there"
+    return "padding belongs there"
 
 
 @pad.law
@@ -539,15 +539,15 @@ def _(index, tokens, attention_mask, ignore_index=-100):
 
 
 @causal.law
-def what_counts_is_real(answer, tokens, attention_mask, ignore_index=-100):
+def real_tokens_have_labels(answer, tokens, attention_mask, ignore_index=-100):
     if answer.shape != tokens.shape:
         return None
     for row, (labels, real) in enumerate(zip(answer, attention_mask, strict=True)):
         counts = labels != ignore_index
         if (counts != real).any():
             return (
-                f"In batch row {row} the labels at {places(counts)} count in the loss; "
-                f"real are the tokens at {places(real)}."
+                f"In batch row {row} the labels at {places(counts)} are other than "
+                f"{ignore_index}; the real tokens stand at {places(real)}."
             )
     return None
 
@@ -609,8 +609,7 @@ causal.mistake(
 )
 causal.mistake(
     "The mask is read the wrong way round: only padding has a label.",
-    hint="True means a real token. np.where takes its second argument where the first "
-    "is True.",
+    hint="True means a real token. Print a row of the mask above its labels.",
     counts=lambda tokens, real: ~real,
 )
 causal.mistake(
