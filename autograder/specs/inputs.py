@@ -288,7 +288,7 @@ def _(rng):
     yield Probe(
         some(3, length, side="left"), 1, pad_id, why="ignored labels at the front"
     )
-    yield Probe(some(2, length, -1), 1, 0, -1, why="another ignore_index")
+    yield Probe(some(4, length + 1, -1), 1, 0, -1, why="another ignore_index")
     yield Probe(
         some(3, length + 2, 99), start, 1, ignore_index=99, why="another ignore_index"
     )
@@ -362,6 +362,11 @@ shift.mistake(
     start=lambda start_id, pad_id: pad_id,
 )
 shift.mistake(
+    "It is shifted to the left, and the start token stands at the end.",
+    hint="What has to be read before the first label is predicted?",
+    step=-1,
+)
+shift.mistake(
     "It is shifted twice: every position reads the label two before its own.",
     hint="One step: position 1 reads label 0.",
     step=2,
@@ -425,6 +430,25 @@ def across_rows(labels, decoder_start_id, pad_id, ignore_index=-100):
     flat = labels.reshape(1, -1)
     shifted = inputs.shift_right(flat, decoder_start_id, pad_id, ignore_index)
     return shifted.reshape(labels.shape)
+
+
+@shift.mistake(
+    "From position 1 on, every position reads the first label of its row.",
+    hint="Is a label copied on from a place that has been overwritten before?",
+)
+def first_label_only(labels, decoder_start_id, pad_id, ignore_index=-100):
+    first = np.repeat(labels[:, :1], labels.shape[1], axis=1)
+    return inputs.shift_right(first, decoder_start_id, pad_id, ignore_index)
+
+
+@shift.mistake(
+    "Padding stands where the label itself is ignored, not where the one before it is.",
+    hint="Which array has to be without `ignore_index`, the labels or the input?",
+)
+def where_the_label_is_ignored(labels, decoder_start_id, pad_id, ignore_index=-100):
+    start = np.full_like(labels[:, :1], decoder_start_id)
+    shifted = np.concatenate([start, labels[:, :-1]], axis=1)
+    return np.where(labels == ignore_index, pad_id, shifted)
 
 
 @shift.mistake(
