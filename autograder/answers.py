@@ -169,13 +169,17 @@ NONSENSE = itertools.cycle((0x7F, 0x00))
 
 
 def stir_memory(answer: Any) -> None:
-    """Fill freed memory of an answer's size, so that np.empty finds no answer in it.
+    """Fill freed memory of an answer's sizes, so that np.empty finds no answer in it.
 
     NumPy keeps up to seven small blocks of each size for arrays to come.
     """
-    if isinstance(answer, np.ndarray):
-        nonsense = next(NONSENSE)
-        blocks = [np.empty(answer.nbytes, np.uint8) for _ in range(8)]
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if not arrays:
+        return
+    nonsense = next(NONSENSE)
+    for array in arrays:
+        blocks = [np.empty(array.nbytes, np.uint8) for _ in range(8)]
         for block in blocks:
             block.fill(nonsense)
 

@@ -23,12 +23,16 @@ ADVICE = (
      "example, is x[None] or x[:, None]."),
     ("AttributeError", r"'NoneType'", "Something before this line is None: did a "
      "function forget to return?"),
+    ("ValueError", r"from shape \(0,\)",
+     "Nothing is to be put into something. Mind that x[-n:] is all of x if n is 0."),
     ("ValueError", r"could not (be )?broadcast",
      "NumPy lines shapes up from the right; lengths must be equal or 1. Print both "
      "shapes: does one need a new axis, like x[:, None], or is one too long?"),
     ("ValueError", r"core dimension",
      "The last axis of the first array has to be as long as the last but one of the "
      "second. Does a transpose swap just these two? .T turns all axes round."),
+    ("AxisError", r"out of bounds",
+     "Something here has fewer axes than that: print the shapes."),
     ("ValueError", r"axes don't match array",
      "np.transpose wants the number of every axis; np.swapaxes swaps two."),
     ("TypeError", r"unexpected keyword argument '(dim|keepdim)'",
@@ -228,8 +232,7 @@ OBSERVATIONS = (
 
 def first_wrong_part(exercise: Exercise, case: Case) -> int | None:
     """Which of the things that an answer consists of is the first one to be wrong."""
-    answer = case.answer
-    count = len(exercise.parts)
+    answer, count = case.answer, len(exercise.parts)
     if not count or not isinstance(answer, tuple) or len(answer) != count:
         return None
     pairs = enumerate(zip(answer, case.expected, strict=True))

@@ -8,12 +8,13 @@ def pad_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make a rectangle of sequences of different lengths, and say what in it is real.
 
-    It is as long as the longest sequence. `side` is where the padding stands: "right"
-    or "left".
+    T is the length of the longest sequence; one of them may be empty. `side` is where
+    the padding stands, "right" or "left". A sequence may contain `pad_id` itself: as
+    a token of the sequence it is real.
 
     Shapes:
         sequences: B lists of int
-        returns: tokens (B, T), int, and attention_mask (B, T), bool: True on real ones
+        returns: tokens (B, T), int, and attention_mask (B, T), bool: True where real
 
     Raises:
         ValueError: if side is neither "right" nor "left".
@@ -22,7 +23,7 @@ def pad_batch(
         raise ValueError(f'side is "right" or "left", not {side!r}')
     length = max(map(len, sequences))
     tokens = np.full((len(sequences), length), pad_id)
-    attention_mask = np.zeros(tokens.shape, dtype=bool)
+    attention_mask = np.zeros((len(sequences), length), dtype=bool)
     for row, sequence in enumerate(sequences):
         first = 0 if side == "right" else length - len(sequence)
         tokens[row, first : first + len(sequence)] = sequence
@@ -35,14 +36,14 @@ def shift_right(
 ) -> np.ndarray:
     """Make a decoder's input of its labels: each position gets the label before it.
 
-    Position 0 gets `decoder_start_id`, and the last label falls out. A decoder cannot
-    look up `ignore_index` in its embedding table, so padding takes its place.
+    Position 0 gets `decoder_start_id`, and the last label falls out. `ignore_index`
+    is the label of what does not count; it is no id, so `pad_id` takes its place.
 
     Shapes:
         labels: (B, T), int
         returns: (B, T), int
 
-    Source: Vaswani et al. 2017, figure 1, "outputs (shifted right)".
+    Source: Vaswani et al. 2017, figure 1, "Outputs (shifted right)".
     """
     start = np.full_like(labels[:, :1], decoder_start_id)
     shifted = np.concatenate([start, labels[:, :-1]], axis=1)
@@ -54,8 +55,9 @@ def causal_lm_labels(
 ) -> np.ndarray:
     """Give the labels of a decoder-only model: its own tokens, without the padding.
 
-    They are not shifted; the loss does that. What is padding is said by the mask: an
-    id may stand for padding and for a real token.
+    They are not shifted; the loss does that. The label of padding is `ignore_index`.
+    What is padding is said by the mask: an id that stands for padding may stand for a
+    real token as well.
 
     Shapes:
         tokens: (B, T), int

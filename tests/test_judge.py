@@ -387,6 +387,10 @@ PARTS = {
         lambda r, at: (r[:at], r[at:], (at + 1, len(r) - at - 1)),
         "In `counts`: The answer is right for `at` + 1.",
     ),
+    "a part that is not filled": (
+        lambda r, at: (np.empty((at, r.shape[1]), int), r[at:], (at, len(r) - at)),
+        "The same call, made twice, gives two different answers.",
+    ),
 }
 
 
@@ -623,3 +627,28 @@ def test_what_is_only_nearly_constant_is_not_told_to_be_constant():
     )
     assert verdict.points == 0
     assert "everywhere" not in verdict.message
+
+
+def test_an_argument_that_is_text_is_no_candidate_for_an_array():
+    def padded(rows, side):
+        """Put a column of zeros on one side.
+
+        Shapes:
+            rows: (R, C), int
+            returns: (R, C + 1), int
+        """
+        return np.pad(rows, ((0, 0), (1, 0) if side == "left" else (0, 1)))
+
+    padded.__module__ = "solutions.masks"
+    exercise = Exercise(padded, points=1, axes=("row", "column"))
+
+    @exercise.probes
+    def _(rng):
+        yield Probe(rng.integers(1, 9, size=(5, 3)), "left", why="the left side")
+        yield Probe(rng.integers(1, 9, size=(4, 4)), "right", why="the right side")
+
+    def ask_it(exercise, probes, helpers):
+        return [ask(lambda rows, side: rows * rows, p.args, p.kwargs) for p in probes]
+
+    verdict = judge(exercise, exercise.draw(), ask_it)
+    assert "The shape of your answer is (5, 3)" in verdict.message
