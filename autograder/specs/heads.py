@@ -10,10 +10,10 @@ from solutions.attention import scaled_dot_product_attention, softmax
 from solutions.masks import causal_mask
 
 
-def numbered(rng, *shape, kind=float):
+def numbered(rng, *shape, kind: type = float, mixed=True):
     """An array in which every number is another one: each tells where it came from."""
-    start = int(rng.integers(1, 100))
-    return np.arange(start, start + math.prod(shape), dtype=kind).reshape(shape)
+    numbers = np.arange(math.prod(shape)) + rng.integers(1, 100)
+    return (rng.permutation(numbers) if mixed else numbers).astype(kind).reshape(shape)
 
 
 def some_sizes(rng):
@@ -55,13 +55,13 @@ split = Exercise(heads.split_heads, points=2, axes=CUT)
 
 @split.probes
 def _(rng):
-    for _ in range(2):
-        b, h, t, k = some_sizes(rng)
-        yield Probe(numbered(rng, b, t, h * k), h, why="several heads")
+    b, h, t, k = some_sizes(rng)
+    yield Probe(numbered(rng, b, t, h * k, mixed=False), h, why="several heads")
+    yield Probe(numbered(rng, h, t, b * k), b, why="several heads")
+    yield Probe(numbered(rng, b, 2 * h, h * k), h, why="several heads")
     n = int(rng.integers(3, 5))
     yield Probe(numbered(rng, n, n, n * n), n, why="as many heads as positions")
-    yield Probe(numbered(rng, b, 2 * h, h * k), h, why="several heads")
-    yield Probe(numbered(rng, h, t, b * k, kind=np.float32), b, why="float32")
+    yield Probe(numbered(rng, b, k, h * t, kind=np.float32), h, why="float32")
     yield Probe(numbered(rng, b, t, k), 1, why="a single head")
     yield Probe(numbered(rng, b, t, k), k, why="heads of one number each")
 
@@ -181,13 +181,13 @@ merge = Exercise(heads.merge_heads, points=2, axes=MERGED)
 
 @merge.probes
 def _(rng):
-    for _ in range(2):
-        yield Probe(numbered(rng, *some_sizes(rng)), why="several heads")
+    b, h, t, k = some_sizes(rng)
+    yield Probe(numbered(rng, b, h, t, k, mixed=False), why="several heads")
+    yield Probe(numbered(rng, h, b, k, t), why="several heads")
+    yield Probe(numbered(rng, b, h, 2 * h, k), why="several heads")
     n = int(rng.integers(3, 5))
     yield Probe(numbered(rng, n, n, n, n), why="as many heads as positions")
-    b, h, t, k = some_sizes(rng)
-    yield Probe(numbered(rng, b, h, 2 * h, k), why="several heads")
-    yield Probe(numbered(rng, b, h, t, k, kind=np.float32), why="float32")
+    yield Probe(numbered(rng, b, h, k, t, kind=np.float32), why="float32")
     yield Probe(numbered(rng, b, 1, t, k), why="a single head")
     yield Probe(numbered(rng, b, h, t, 1), why="heads of one number each")
 
@@ -200,8 +200,8 @@ def where_a_number_comes_from(answer, x):
 @merge.mistake(
     "The array is only reshaped: a token's vector holds what one head has for several "
     "tokens, not what all heads have for it.",
-    hint="A reshape keeps the order of the numbers. In which order must the axes be, so "
-    "that the pieces of one token lie side by side?",
+    hint="A reshape keeps the order of the numbers. In which order must the axes be, "
+    "so that the pieces of one token lie side by side?",
     seen="jsbaan/transformer-from-scratch#6",
 )
 def only_reshaped_back(x):
@@ -300,15 +300,15 @@ repeat = Exercise(heads.repeat_kv, points=1, axes=CUT)
 
 @repeat.probes
 def _(rng):
-    for _ in range(2):
-        b, g, s, k = some_sizes(rng)
-        yield Probe(numbered(rng, b, g, s, k), 2 * g, why="several heads to copy")
-        yield Probe(numbered(rng, b, g, s, k), g + 1, why="several heads to copy")
-    n = int(rng.integers(3, 5))
+    few, some, more, n = (int(n) for n in rng.permutation([2, 3, 4, 5]))
+    why = "several heads to copy"
+    yield Probe(numbered(rng, some, few, more, n, mixed=False), few + 1, why=why)
+    yield Probe(numbered(rng, few, some, n, more), 2 * some, why=why)
+    yield Probe(numbered(rng, n, more, few, some), few, why=why)
     yield Probe(numbered(rng, n, n, n, n), n, why="all sizes equal")
-    yield Probe(numbered(rng, b, g, s, k, kind=np.float32), 3, why="float32")
-    yield Probe(numbered(rng, b, 1, s, k), g, why="one head for all")
-    yield Probe(numbered(rng, b, g, s, k), 1, why="nothing to share")
+    yield Probe(numbered(rng, few, n, more, some, kind=np.float32), 3, why="float32")
+    yield Probe(numbered(rng, n, 1, some, more), few, why="one head for all")
+    yield Probe(numbered(rng, few, some, more, n), 1, why="nothing to share")
 
 
 @repeat.law
@@ -316,17 +316,15 @@ def which_head(answer, x, n_rep):
     expected = heads.repeat_kv(x, n_rep)
     if answer.shape != expected.shape:
         return None
-    got = [
-        next((g for g in range(x.shape[1]) if np.array_equal(copy, x[:, g])), None)
-        for copy in answer.swapaxes(0, 1)
-    ]
-    if None in got:
-        return foreign_number(x, answer, expected, NAMES)
-    wrong = next((i for i, g in enumerate(got) if g != i // n_rep), None)
-    return wrong and (
-        f"The heads of the answer are copies of heads {', '.join(map(str, got))}; head "
-        f"{wrong} should be a copy of head {wrong // n_rep}."
-    )
+    for head, copy in enumerate(answer.swapaxes(0, 1)):
+        own = head // n_rep
+        for other in range(x.shape[1]):
+            if other != own and np.array_equal(copy, x[:, other]):
+                return (
+                    f"Head {head} of the answer is a copy of head {other} of `x`; it "
+                    f"should be a copy of head {own}."
+                )
+    return foreign_number(x, answer, expected, NAMES)
 
 
 @repeat.mistake(
@@ -430,25 +428,24 @@ attention = Exercise(
 )
 
 
-def quarters(rng, *shape, kind=float):
+def quarters(rng, *shape, kind: type = float):
     """Numbers that single precision holds exactly, and products of them, too."""
     return (rng.integers(-6, 7, shape) / 4).astype(kind)
 
 
 def ragged(rng, batch, q_len, k_len):
-    """A mask that differs from row to row and from query to query, none of them empty."""
+    """Another mask for every batch row and query, with a True and a False in each."""
     attn_mask = rng.random((batch, 1, q_len, k_len)) < 0.6
-    seen = rng.permuted(
-        np.broadcast_to(np.arange(k_len), (batch, q_len, k_len)), axis=2
-    )
-    np.put_along_axis(attn_mask, seen[:, None, :, :1], True, axis=-1)
-    np.put_along_axis(attn_mask, seen[:, None, :, 1:2], False, axis=-1)
+    keys = np.broadcast_to(np.arange(k_len), attn_mask.shape)
+    seen, hidden, *_ = np.moveaxis(rng.permuted(keys, axis=-1), -1, 0)
+    np.put_along_axis(attn_mask, seen[..., None], True, axis=-1)
+    np.put_along_axis(attn_mask, hidden[..., None], False, axis=-1)
     return attn_mask
 
 
 @attention.probes
 def _(rng):
-    def arrays(b, h, q, s, k, kind=float):
+    def arrays(b, h, q, s, k, kind: type = float):
         d_model = h * k
         weights = quarters(rng, 4, d_model, d_model, kind=kind)
         weights[:2] /= 4  # of queries and keys: scores that are not too large
@@ -461,7 +458,7 @@ def _(rng):
     b, h, q, k = (int(n) for n in rng.permutation([2, 3, 4, 5]))
     for why, attn_mask in (
         ("an answer that is the weights", None),
-        ("an answer that is the weights, with a mask", ragged(rng, b, q, k)),
+        ("an answer that is the weights under a mask", ragged(rng, b, q, k)),
     ):
         x, memory, w_q, w_k, *_ = arrays(b, h, q, k, k)
         memory[..., :k] = np.eye(k)
@@ -481,6 +478,8 @@ def _(rng):
         x, x, *weights, n_heads=h, attn_mask=causal_mask(6, 6),
         why="self-attention with a causal mask",
     )  # fmt: skip
+    x, _, *weights = arrays(k, h, 7, 7, b)
+    yield Probe(x, x, *weights, n_heads=h, why="self-attention without a mask")
     yield Probe(
         *arrays(3, 3, 3, 3, 3), n_heads=3, attn_mask=ragged(rng, 3, 3, 3),
         why="all sizes equal",
@@ -502,8 +501,7 @@ def _(rng):
 @attention.law
 def weights_of_heads(answer, x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
     """Where the values are unit vectors and w_o does nothing, the answer is weights."""
-    batch, q_len, d_model = x.shape
-    k_len = memory.shape[1]
+    d_model, k_len = x.shape[-1], memory.shape[1]
     value = heads.split_heads(memory @ w_v, n_heads)
     if answer.shape != x.shape or k_len * n_heads != d_model:
         return None
@@ -569,10 +567,6 @@ def attention_family(
     return finish(join(mix(softmax(scores)) @ value) @ w_o, x)
 
 
-def identity_like(weight):
-    return np.eye(len(weight), dtype=weight.dtype)
-
-
 attention.mistake(
     "Keys and values are made of `x`: `memory` is not used.",
     hint="Queries ask; keys and values answer. Whose tokens are looked at?",
@@ -614,14 +608,22 @@ attention.mistake(
 attention.mistake(
     "Nothing is projected: the tokens themselves are queries, keys and values.",
     hint="Without w_q, w_k and w_v a head cannot choose what it looks for.",
-    project=lambda q, k, v, o: (identity_like(q),) * 3 + (o,),
+    project=lambda q, k, v, o: (*[np.eye(len(o))] * 3, o),
 )
+for what, place in ("queries", 0), ("keys", 1), ("values", 2):
+    attention.mistake(
+        f"The {what} are not projected: w_{what[0]} is not used.",
+        hint="There are three projections, one each for queries, keys and values.",
+        project=lambda *weights, place=place: tuple(
+            np.eye(len(w)) if i == place else w for i, w in enumerate(weights)
+        ),
+    )
 attention.mistake(
     "The output projection is missing: the answer is the heads side by side.",
     hint="Side by side the heads know nothing of each other. Which argument is not "
     "used?",
     seen="Kyubyong/transformer#117",
-    project=lambda q, k, v, o: (q, k, v, identity_like(o)),
+    project=lambda q, k, v, o: (q, k, v, np.eye(len(o))),
 )
 attention.mistake(
     "w_o is transposed.",
@@ -646,6 +648,12 @@ attention.mistake(
     "The scores are not scaled.",
     hint="What does scaled_dot_product_attention divide by, and why?",
     scale=lambda d_model, d_head: 1,
+)
+attention.mistake(
+    "The scores are divided by K, not by its square root; or, which is the same, they "
+    "are divided by the root twice.",
+    hint="scaled_dot_product_attention scales already.",
+    scale=lambda d_model, d_head: d_head**2,
 )
 attention.mistake(
     "There is only one head: queries, keys and values are not cut.",
@@ -680,6 +688,43 @@ attention.mistake(
     join=interleaved_back,
 )
 attention.mistake(
+    "The heads are on the wrong axis: the heads of a token attend to one another, and "
+    "no token sees another position.",
+    hint="scaled_dot_product_attention works on the last two axes. They have to be "
+    "position and K.",
+    cut=not_transposed,
+    join=lambda x: x.reshape(*x.shape[:2], -1),
+)
+
+
+@attention.mistake(
+    "The vectors are cut before they are projected: a head sees only its own K numbers "
+    "of a token.",
+    hint="Project first, then cut. A head may look at all D numbers of a token.",
+)
+def cut_first(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
+    d_head = len(w_o) // n_heads
+    own = np.kron(np.eye(n_heads), np.ones((d_head, d_head)))
+    return attention_family(
+        x, memory, w_q * own, w_k * own, w_v * own, w_o,
+        n_heads=n_heads, attn_mask=attn_mask,
+    )  # fmt: skip
+
+
+@attention.mistake(
+    "The heads are added up before the output projection: of w_o only the first K rows "
+    "are used.",
+    hint="Side by side the heads have D numbers, and each meets its own rows of w_o.",
+)
+def added_up(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
+    first_rows = w_o[: len(w_o) // n_heads]
+    return attention_family(
+        x, memory, w_q, w_k, w_v, np.tile(first_rows, (n_heads, 1)),
+        n_heads=n_heads, attn_mask=attn_mask,
+    )  # fmt: skip
+
+
+attention.mistake(
     "`attn_mask` is not used.",
     hint="Who hides the future and the padding, if not this function?",
     see=lambda attn_mask, scores: None,
@@ -708,8 +753,8 @@ def copies_in_the_wrong_order(attn_mask, scores):
 
 
 attention.mistake(
-    "The masks are copied for the heads in the wrong order: heads of one batch row have "
-    "the masks of others.",
+    "The masks are copied for the heads in the wrong order: heads of one batch row "
+    "have the masks of others.",
     hint="A mask of shape (B, 1, L, S) needs no copies: it broadcasts. If heads are "
     "folded into the batch, all heads of row 0 come first.",
     seen="lsdefine/attention-is-all-you-need-keras#36",
@@ -737,7 +782,7 @@ attention.mistake(
 
 
 @attention.variant
-def head_by_head(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
+def one_head_after_the_other(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
     batch, q_len, d_model = x.shape
     d_head = d_model // n_heads
     shape = (batch, n_heads, q_len, memory.shape[1])
@@ -757,7 +802,7 @@ def head_by_head(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
 
 
 @attention.variant
-def by_einsum(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
+def all_in_einsum(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
     d_model = len(w_q)
     w_q, w_k, w_v = (w.reshape(d_model, n_heads, -1) for w in (w_q, w_k, w_v))
     query = np.einsum("bld,dhk->bhlk", x, w_q)
