@@ -22,7 +22,7 @@ def split_heads(x: np.ndarray, n_heads: int) -> np.ndarray:
     batch, seq_len, d_model = x.shape
     if d_model % n_heads:
         raise ValueError(f"{d_model} is no multiple of {n_heads} heads")
-    x = x.reshape(batch, seq_len, n_heads, -1)  # (B, T, H, K)
+    x = x.reshape(batch, seq_len, n_heads, d_model // n_heads)  # (B, T, H, K)
     return x.swapaxes(1, 2)
 
 
@@ -37,9 +37,9 @@ def merge_heads(x: np.ndarray) -> np.ndarray:
 
     Source: Vaswani et al. 2017, section 3.2.2.
     """
-    batch, _, seq_len, _ = x.shape
+    batch, n_heads, seq_len, d_head = x.shape
     x = x.swapaxes(1, 2)  # (B, T, H, K)
-    return x.reshape(batch, seq_len, -1)
+    return x.reshape(batch, seq_len, n_heads * d_head)
 
 
 def repeat_kv(x: np.ndarray, n_rep: int) -> np.ndarray:

@@ -176,6 +176,8 @@ def columns_first(x, n_heads):
     return columns.reshape(batch, n_heads, -1, seq_len).swapaxes(2, 3)
 
 
+split.equivalent("return x.swapaxes(2, 1)", why="two axes swap in either order")
+
 merge = Exercise(heads.merge_heads, points=2, axes=MERGED)
 
 
@@ -294,6 +296,8 @@ def token_by_token(x):
 def by_einsum(x):
     return np.einsum("bhtk->bthk", x).reshape(len(x), x.shape[2], -1)
 
+
+merge.equivalent("x = x.swapaxes(2, 1)", why="two axes swap in either order")
 
 repeat = Exercise(heads.repeat_kv, points=1, axes=CUT)
 
@@ -717,11 +721,20 @@ def cut_first(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
     hint="Side by side the heads have D numbers, and each meets its own rows of w_o.",
 )
 def added_up(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
-    first_rows = w_o[: len(w_o) // n_heads]
+    first_rows = np.tile(w_o[: len(w_o) // n_heads], (n_heads, 1))
     return attention_family(
-        x, memory, w_q, w_k, w_v, np.tile(first_rows, (n_heads, 1)),
-        n_heads=n_heads, attn_mask=attn_mask,
-    )  # fmt: skip
+        x, memory, w_q, w_k, w_v, first_rows, n_heads=n_heads, attn_mask=attn_mask
+    )
+
+
+@attention.mistake(
+    "The heads are averaged before the output projection: of w_o only the first K rows "
+    "are used.",
+    hint="Side by side the heads have D numbers, and each meets its own rows of w_o.",
+)
+def averaged_first(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
+    sums = added_up(x, memory, w_q, w_k, w_v, w_o, n_heads=n_heads, attn_mask=attn_mask)
+    return sums / n_heads
 
 
 attention.mistake(
