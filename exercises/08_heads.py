@@ -38,22 +38,6 @@ from solutions.heads import merge_heads
 print(merge_heads(split_heads(x, 3))[0])
 
 # %% [markdown]
-# ## Share keys and values
-#
-# Grouped-query attention has fewer key-value heads than query heads. Before they meet,
-# every key-value head is copied for the query heads that share it.
-
-# %% tags=["exercise"]
-from solutions.heads import repeat_kv
-
-# %% [markdown]
-# Two key-value heads, three copies of each. Each number below stands for the one number
-# that a head holds.
-
-# %%
-print(repeat_kv(np.array([[[[0]], [[1]]]]), 3).ravel())
-
-# %% [markdown]
 # ## Multi-head attention
 #
 # Now all of it: project, cut, attend, put together, project. `split_heads` and
@@ -72,3 +56,19 @@ rng = np.random.default_rng(8)
 x, memory = rng.normal(size=(1, 3, 6)), rng.normal(size=(1, 4, 6))
 weights = rng.normal(size=(4, 6, 6)) / 2
 print(multi_head_attention(x, memory, *weights, n_heads=2).shape)
+
+# %% [markdown]
+# ## Share keys and values
+#
+# Grouped-query attention has fewer key-value heads than query heads. Before they meet,
+# every key-value head is copied for the query heads that share it.
+
+# %% tags=["exercise"]
+from solutions.heads import repeat_kv
+
+# %% [markdown]
+# Two key-value heads, three copies of each. Each number below stands for the one number
+# that a head holds.
+
+# %%
+print(repeat_kv(np.array([[[[0]], [[1]]]]), 3).ravel())

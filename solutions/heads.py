@@ -42,20 +42,6 @@ def merge_heads(x: np.ndarray) -> np.ndarray:
     return x.reshape(batch, seq_len, n_heads * d_head)
 
 
-def repeat_kv(x: np.ndarray, n_rep: int) -> np.ndarray:
-    """Copy every key-value head for the `n_rep` query heads that share it.
-
-    Query heads that share are neighbours: the first n_rep of them get head 0.
-
-    Shapes:
-        x: (B, G, S, K), float: keys or values
-        returns: (B, H, S, K) for H = G * n_rep, float
-
-    Source: Ainslie et al. 2023, section 2.2.
-    """
-    return np.repeat(x, n_rep, axis=1)
-
-
 def multi_head_attention(
     x: np.ndarray,
     memory: np.ndarray,
@@ -89,3 +75,17 @@ def multi_head_attention(
     value = split_heads(memory @ w_v, n_heads)  # (B, H, S, K)
     attended = scaled_dot_product_attention(query, key, value, attn_mask)
     return merge_heads(attended) @ w_o  # (B, L, D)
+
+
+def repeat_kv(x: np.ndarray, n_rep: int) -> np.ndarray:
+    """Copy every key-value head for the `n_rep` query heads that share it.
+
+    Query heads that share are neighbours: the first n_rep of them get head 0.
+
+    Shapes:
+        x: (B, G, S, K), float: keys or values
+        returns: (B, H, S, K) for H = G * n_rep, float
+
+    Source: Ainslie et al. 2023, section 2.2.
+    """
+    return np.repeat(x, n_rep, axis=1)

@@ -299,134 +299,6 @@ def by_einsum(x):
 
 merge.equivalent("x = x.swapaxes(2, 1)", why="two axes swap in either order")
 
-repeat = Exercise(heads.repeat_kv, points=1, axes=CUT)
-
-
-@repeat.probes
-def _(rng):
-    few, some, more, n = (int(n) for n in rng.permutation([2, 3, 4, 5]))
-    why = "several heads to copy"
-    yield Probe(numbered(rng, some, few, more, n, mixed=False), few + 1, why=why)
-    yield Probe(numbered(rng, few, some, n, more), 2 * some, why=why)
-    yield Probe(numbered(rng, n, more, few, some), few, why=why)
-    yield Probe(numbered(rng, n, n, n, n), n, why="all sizes equal")
-    yield Probe(numbered(rng, few, n, more, some, kind=np.float32), 3, why="float32")
-    yield Probe(numbered(rng, n, 1, some, more), few, why="one head for all")
-    yield Probe(numbered(rng, few, some, more, n), 1, why="nothing to share")
-
-
-@repeat.law
-def which_head(answer, x, n_rep):
-    expected = heads.repeat_kv(x, n_rep)
-    if answer.shape != expected.shape:
-        return None
-    for head, copy in enumerate(answer.swapaxes(0, 1)):
-        own = head // n_rep
-        for other in range(x.shape[1]):
-            if other != own and np.array_equal(copy, x[:, other]):
-                return (
-                    f"Head {head} of the answer is a copy of head {other} of `x`; it "
-                    f"should be a copy of head {own}."
-                )
-    return foreign_number(x, answer, expected, NAMES)
-
-
-@repeat.mistake(
-    "All heads are there once, and then all of them again: 0, 1, ..., 0, 1, ...",
-    hint="Query heads that share a key-value head are neighbours. Which of np.repeat "
-    "and np.tile puts the copies of one head next to each other?",
-    seen="ekzhang/jax-js#180",
-)
-def tiled(x, n_rep):
-    return np.tile(x, (1, n_rep, 1, 1))
-
-
-@repeat.mistake(
-    "The positions are repeated, not the heads: the shape is (B, G, S * n_rep, K).",
-    hint="The axes are batch, head, position, column. Which one has to get longer?",
-)
-def positions_repeated(x, n_rep):
-    return np.repeat(x, n_rep, axis=2)
-
-
-@repeat.mistake(
-    "The batch rows are repeated, not the heads.",
-    hint="The axes are batch, head, position, column. Which one has to get longer?",
-)
-def batch_repeated(x, n_rep):
-    return np.repeat(x, n_rep, axis=0)
-
-
-@repeat.mistake(
-    "The columns are repeated, not the heads.",
-    hint="The axes are batch, head, position, column. Which one has to get longer?",
-)
-def columns_repeated(x, n_rep):
-    return np.repeat(x, n_rep, axis=-1)
-
-
-@repeat.mistake(
-    "The array is flattened: it has one axis left.",
-    hint="What does np.repeat do when you do not say along which axis?",
-)
-def flattened(x, n_rep):
-    return np.repeat(x, n_rep)
-
-
-@repeat.mistake(
-    "The copies are on an axis of their own: the shape is (B, G, n_rep, S, K).",
-    hint="The G heads and their copies have to share one axis, the second.",
-)
-def copies_apart(x, n_rep):
-    return np.repeat(x[:, :, None], n_rep, axis=2)
-
-
-@repeat.mistake(
-    "Every position is repeated, and then the positions are dealt out to the heads: "
-    "a head holds some of its positions n_rep times.",
-    hint="Beside which axis does the new axis have to stand, so that a reshape joins "
-    "the copies with the heads?",
-)
-def repeated_then_cut(x, n_rep):
-    batch, n_kv_heads, k_len, d_head = x.shape
-    return np.repeat(x, n_rep, axis=2).reshape(batch, n_kv_heads * n_rep, k_len, d_head)
-
-
-@repeat.mistake(
-    "`n_rep` is taken for the number of heads after copying: each is copied n_rep / G "
-    "times.",
-    hint="With 2 key-value heads and n_rep = 4 there are 8 query heads.",
-)
-def as_the_total(x, n_rep):
-    return np.repeat(x, max(n_rep // x.shape[1], 1), axis=1)
-
-
-@repeat.variant
-def by_broadcasting(x, n_rep):
-    batch, n_kv_heads, k_len, d_head = x.shape
-    copies = np.broadcast_to(x[:, :, None], (batch, n_kv_heads, n_rep, k_len, d_head))
-    return copies.reshape(batch, -1, k_len, d_head)
-
-
-@repeat.variant
-def by_index(x, n_rep):
-    return x[:, np.arange(x.shape[1] * n_rep) // n_rep]
-
-
-@repeat.variant
-def head_by_head(x, n_rep):
-    copies = []
-    for head in range(x.shape[1]):
-        for _ in range(n_rep):
-            copies.append(x[:, head])
-    return np.stack(copies, axis=1)
-
-
-@repeat.variant
-def by_an_outer_product(x, n_rep):
-    return np.kron(x, np.ones((1, n_rep, 1, 1)))
-
-
 attention = Exercise(
     heads.multi_head_attention, points=3, axes=("batch row", "query", "column")
 )
@@ -861,3 +733,131 @@ def sequence_by_sequence(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=No
         attended = scaled_dot_product_attention(query, key, value, own)
         answer.append(np.concatenate(list(attended), axis=-1) @ w_o)
     return np.stack(answer)
+
+
+repeat = Exercise(heads.repeat_kv, points=1, axes=CUT)
+
+
+@repeat.probes
+def _(rng):
+    few, some, more, n = (int(n) for n in rng.permutation([2, 3, 4, 5]))
+    why = "several heads to copy"
+    yield Probe(numbered(rng, some, few, more, n, mixed=False), few + 1, why=why)
+    yield Probe(numbered(rng, few, some, n, more), 2 * some, why=why)
+    yield Probe(numbered(rng, n, more, few, some), few, why=why)
+    yield Probe(numbered(rng, n, n, n, n), n, why="all sizes equal")
+    yield Probe(numbered(rng, few, n, more, some, kind=np.float32), 3, why="float32")
+    yield Probe(numbered(rng, n, 1, some, more), few, why="one head for all")
+    yield Probe(numbered(rng, few, some, more, n), 1, why="nothing to share")
+
+
+@repeat.law
+def which_head(answer, x, n_rep):
+    expected = heads.repeat_kv(x, n_rep)
+    if answer.shape != expected.shape:
+        return None
+    for head, copy in enumerate(answer.swapaxes(0, 1)):
+        own = head // n_rep
+        for other in range(x.shape[1]):
+            if other != own and np.array_equal(copy, x[:, other]):
+                return (
+                    f"Head {head} of the answer is a copy of head {other} of `x`; it "
+                    f"should be a copy of head {own}."
+                )
+    return foreign_number(x, answer, expected, NAMES)
+
+
+@repeat.mistake(
+    "All heads are there once, and then all of them again: 0, 1, ..., 0, 1, ...",
+    hint="Query heads that share a key-value head are neighbours. Which of np.repeat "
+    "and np.tile puts the copies of one head next to each other?",
+    seen="ekzhang/jax-js#180",
+)
+def tiled(x, n_rep):
+    return np.tile(x, (1, n_rep, 1, 1))
+
+
+@repeat.mistake(
+    "The positions are repeated, not the heads: the shape is (B, G, S * n_rep, K).",
+    hint="The axes are batch, head, position, column. Which one has to get longer?",
+)
+def positions_repeated(x, n_rep):
+    return np.repeat(x, n_rep, axis=2)
+
+
+@repeat.mistake(
+    "The batch rows are repeated, not the heads.",
+    hint="The axes are batch, head, position, column. Which one has to get longer?",
+)
+def batch_repeated(x, n_rep):
+    return np.repeat(x, n_rep, axis=0)
+
+
+@repeat.mistake(
+    "The columns are repeated, not the heads.",
+    hint="The axes are batch, head, position, column. Which one has to get longer?",
+)
+def columns_repeated(x, n_rep):
+    return np.repeat(x, n_rep, axis=-1)
+
+
+@repeat.mistake(
+    "The array is flattened: it has one axis left.",
+    hint="What does np.repeat do when you do not say along which axis?",
+)
+def flattened(x, n_rep):
+    return np.repeat(x, n_rep)
+
+
+@repeat.mistake(
+    "The copies are on an axis of their own: the shape is (B, G, n_rep, S, K).",
+    hint="The G heads and their copies have to share one axis, the second.",
+)
+def copies_apart(x, n_rep):
+    return np.repeat(x[:, :, None], n_rep, axis=2)
+
+
+@repeat.mistake(
+    "Every position is repeated, and then the positions are dealt out to the heads: "
+    "a head holds some of its positions n_rep times.",
+    hint="Beside which axis does the new axis have to stand, so that a reshape joins "
+    "the copies with the heads?",
+)
+def repeated_then_cut(x, n_rep):
+    batch, n_kv_heads, k_len, d_head = x.shape
+    return np.repeat(x, n_rep, axis=2).reshape(batch, n_kv_heads * n_rep, k_len, d_head)
+
+
+@repeat.mistake(
+    "`n_rep` is taken for the number of heads after copying: each is copied n_rep / G "
+    "times.",
+    hint="With 2 key-value heads and n_rep = 4 there are 8 query heads.",
+)
+def as_the_total(x, n_rep):
+    return np.repeat(x, max(n_rep // x.shape[1], 1), axis=1)
+
+
+@repeat.variant
+def by_broadcasting(x, n_rep):
+    batch, n_kv_heads, k_len, d_head = x.shape
+    copies = np.broadcast_to(x[:, :, None], (batch, n_kv_heads, n_rep, k_len, d_head))
+    return copies.reshape(batch, -1, k_len, d_head)
+
+
+@repeat.variant
+def by_index(x, n_rep):
+    return x[:, np.arange(x.shape[1] * n_rep) // n_rep]
+
+
+@repeat.variant
+def head_by_head(x, n_rep):
+    copies = []
+    for head in range(x.shape[1]):
+        for _ in range(n_rep):
+            copies.append(x[:, head])
+    return np.stack(copies, axis=1)
+
+
+@repeat.variant
+def by_an_outer_product(x, n_rep):
+    return np.kron(x, np.ones((1, n_rep, 1, 1)))
