@@ -461,8 +461,7 @@ TELLING = {
         "        exp = np.exp(scores)\n"
         "        weights = exp / exp.sum(axis=-1, keepdims=True)\n"
         "    return merge_heads(weights @ value) @ w_o",
-        "numbers are NaN, the first at batch row 0, query 0, column 0. Wrong for large "
-        "scores",
+        "numbers are NaN, the first at batch row 0, query 0. Wrong for large scores",
     ),
     "a mask asked for its truth": (
         MULTI_HEAD + "    if attn_mask:\n        return x\n"

@@ -177,6 +177,10 @@ def columns_first(x, n_heads):
 
 
 split.equivalent("return x.swapaxes(2, 1)", why="two axes swap in either order")
+split.equivalent(
+    "x = x.reshape(batch, seq_len, n_heads, -(d_model // n_heads))",
+    why="NumPy finds out a negative length by itself",
+)
 
 merge = Exercise(heads.merge_heads, points=2, axes=MERGED)
 
@@ -223,7 +227,6 @@ def interleaved_back(x):
 @merge.mistake(
     "The heads are added up; they should stand side by side.",
     hint="How many numbers has a token's vector before it is cut?",
-    seen="awf/functional-transformer#8",
 )
 def added(x):
     return x.sum(axis=1)
@@ -298,9 +301,14 @@ def by_einsum(x):
 
 
 merge.equivalent("x = x.swapaxes(2, 1)", why="two axes swap in either order")
+merge.equivalent(
+    "return x.reshape(batch, seq_len, -(n_heads * d_head))",
+    why="NumPy finds out a negative length by itself",
+)
 
+# A column is of no use as a place: what stands in it was mixed by w_o.
 attention = Exercise(
-    heads.multi_head_attention, points=3, axes=("batch row", "query", "column")
+    heads.multi_head_attention, points=3, axes=("batch row", "query", None)
 )
 
 
@@ -465,30 +473,30 @@ attention.mistake(
     sources="mmm",
 )
 attention.mistake(
-    "Keys and values have changed places: w_v makes the keys, and w_k the values.",
+    "Keys and values have changed places: `w_v` makes the keys, and `w_k` the values.",
     hint="Scores are made of queries and keys; what is added up are the values.",
     seen="jsbaan/transformer-from-scratch#1",
     project=lambda q, k, v, o: (q, v, k, o),
 )
 attention.mistake(
-    "The values are the keys: both are made with w_k, and w_v is not used.",
+    "The values are the keys: both are made with `w_k`, and `w_v` is not used.",
     hint="There are three projections, one each for queries, keys and values.",
     seen="yflyzhang/AnnotatedTransformer#1",
     project=lambda q, k, v, o: (q, k, k, o),
 )
 attention.mistake(
-    "w_q makes queries, keys and values: w_k and w_v are not used.",
+    "`w_q` makes queries, keys and values: `w_k` and `w_v` are not used.",
     hint="There are three projections, one each for queries, keys and values.",
     project=lambda q, k, v, o: (q, q, q, o),
 )
 attention.mistake(
     "Nothing is projected: the tokens themselves are queries, keys and values.",
-    hint="Without w_q, w_k and w_v a head cannot choose what it looks for.",
+    hint="Without `w_q`, `w_k` and `w_v` a head cannot choose what it looks for.",
     project=lambda q, k, v, o: (*[np.eye(len(o))] * 3, o),
 )
 for what, place in ("queries", 0), ("keys", 1), ("values", 2):
     attention.mistake(
-        f"The {what} are not projected: w_{what[0]} is not used.",
+        f"The {what} are not projected: `w_{what[0]}` is not used.",
         hint="There are three projections, one each for queries, keys and values.",
         project=lambda *weights, place=place: tuple(
             np.eye(len(w)) if i == place else w for i, w in enumerate(weights)
@@ -502,7 +510,7 @@ attention.mistake(
     project=lambda q, k, v, o: (q, k, v, np.eye(len(o))),
 )
 attention.mistake(
-    "w_o is transposed.",
+    "`w_o` is transposed.",
     hint="Weights multiply from the right here, as they are. nn.Linear keeps its own "
     "the other way round.",
     project=lambda q, k, v, o: (q, k, v, o.T),
@@ -559,7 +567,7 @@ attention.mistake(
 )
 attention.mistake(
     "A head works with every H-th column of the projections, not with K neighbours.",
-    hint="Head 0 is to have the first K columns of w_q, w_k and w_v.",
+    hint="Head 0 is to have the first K columns of `w_q`, `w_k` and `w_v`.",
     cut=interleaved,
     join=interleaved_back,
 )
@@ -588,9 +596,9 @@ def cut_first(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
 
 
 @attention.mistake(
-    "The heads are added up before the output projection: of w_o only the first K rows "
-    "are used.",
-    hint="Side by side the heads have D numbers, and each meets its own rows of w_o.",
+    "The heads are added up before the output projection: of `w_o` only the first K "
+    "rows are used.",
+    hint="Side by side the heads have D numbers, and each meets its own rows of `w_o`.",
 )
 def added_up(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
     first_rows = np.tile(w_o[: len(w_o) // n_heads], (n_heads, 1))
@@ -600,9 +608,9 @@ def added_up(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
 
 
 @attention.mistake(
-    "The heads are averaged before the output projection: of w_o only the first K rows "
-    "are used.",
-    hint="Side by side the heads have D numbers, and each meets its own rows of w_o.",
+    "The heads are averaged before the output projection: of `w_o` only the first K "
+    "rows are used.",
+    hint="Side by side the heads have D numbers, and each meets its own rows of `w_o`.",
 )
 def averaged_first(x, memory, w_q, w_k, w_v, w_o, *, n_heads, attn_mask=None):
     sums = added_up(x, memory, w_q, w_k, w_v, w_o, n_heads=n_heads, attn_mask=attn_mask)
