@@ -448,7 +448,9 @@ def attention_family(
     attn_mask = see(attn_mask, scores)
     if attn_mask is not None:
         scores = np.where(attn_mask, scores, -np.inf)
-    return finish(join(mix(softmax(scores)) @ value) @ w_o, x)
+    with np.errstate(invalid="ignore"):  # an inverted mask may hide a whole row
+        weights = softmax(scores)
+    return finish(join(mix(weights) @ value) @ w_o, x)
 
 
 attention.mistake(
