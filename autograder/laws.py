@@ -16,8 +16,7 @@ from autograder.relations import Case
 # What an exception of these kinds usually means here, by its text.
 ADVICE = (
     ("AttributeError", r"'numpy.ndarray' object has no attribute '(unsqueeze|view|"
-     r"permute|masked_fill|expand|contiguous|repeat_interleave|float|bool|long|to|"
-     r"detach|numpy)'",
+     r"permute|masked_fill|expand|float|bool|long|to|detach|numpy)'",
      "That is a method of PyTorch's tensors; this is a NumPy array. A new axis, for "
      "example, is x[None] or x[:, None]."),
     ("AttributeError", r"'NoneType'", "Something before this line is None: did a "
@@ -30,16 +29,12 @@ ADVICE = (
      "second. Does a transpose swap just these two? .T turns all axes round."),
     ("ValueError", r"axes don't match array",
      "np.transpose wants the number of every axis; np.swapaxes swaps two."),
-    ("TypeError", r"^(view|repeat)\(\) takes",
-     "PyTorch's view is reshape in NumPy, its repeat is np.tile, and its "
-     "repeat_interleave is np.repeat with an axis."),
     ("TypeError", r"unexpected keyword argument '(dim|keepdim)'",
      "That is PyTorch's name; NumPy says axis and keepdims."),
     ("TypeError", r"'(int|tuple)' object is not callable",
      "size and shape are no functions in NumPy: x.shape[-1]."),
     ("ValueError", r"truth value of an array",
-     "Arrays are combined with &, | and ~, not with and, or and not. Whether there is "
-     "one at all you ask with `is None`."),
+     "Arrays are combined with &, | and ~, not with and, or and not."),
     ("NameError", r"name '(\w+)' is not defined",
      "Is it spelled as where it is defined? What a function works on comes in by its "
      "parameters."),
@@ -51,6 +46,12 @@ ADVICE = (
     ("MemoryError", "", "Which array is that large? Print the shapes on the way."),
     ("RecursionError", "", "Which call of the function by itself should have ended "
      "it?"),
+    ("TypeError", r"^(view|repeat)\(\) takes",
+     "PyTorch's view is reshape in NumPy, its repeat is np.tile, and its "
+     "repeat_interleave is np.repeat with an axis."),
+    ("AttributeError", r"attribute '(contiguous|repeat_interleave)'",
+     "That is a method of PyTorch's tensors. NumPy's reshape copies where it must, "
+     "without being asked; PyTorch's repeat_interleave is np.repeat with an axis."),
 )  # fmt: skip
 
 

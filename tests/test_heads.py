@@ -467,7 +467,7 @@ TELLING = {
         MULTI_HEAD + "    if attn_mask:\n        return x\n"
         "    attended = scaled_dot_product_attention(query, key, value, attn_mask)\n"
         "    return merge_heads(attended) @ w_o",
-        "Whether there is one at all you ask with `is None`",
+        "The truth value of an array",
     ),
 }
 

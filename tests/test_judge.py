@@ -87,17 +87,6 @@ TELLING = {
         "def padding_mask(t, p): return (t != p).view(len(t), 1, 1, t.shape[1])",
         "PyTorch's view is reshape in NumPy",
     ),
-    "whether there is a mask": (
-        """
-        def combine_masks(*masks):
-            combined = masks[0]
-            for mask in masks[1:]:
-                if mask:
-                    combined = combined & mask
-            return combined
-        """,
-        "Whether there is one at all you ask with `is None`",
-    ),
     "a factor": (
         """
         def decoder_input(tokens, table, positions):
