@@ -56,8 +56,8 @@ def multi_head_attention(
     """Let the tokens of `x` attend to those of `memory`, with several heads at once.
 
     Queries are made of `x`, keys and values of `memory`; self-attention is memory = x.
-    Weights multiply from the right. Head 0 works with the first K columns of w_q, w_k
-    and w_v, head 1 with the next K. All heads side by side are multiplied by w_o.
+    Weights multiply from the right. Head 0 works with the first K columns of `w_q`,
+    `w_k` and `w_v`, head 1 with the next K. All heads side by side meet `w_o`.
 
     Every row of the mask has a True; without a mask, every query sees every key.
 
@@ -80,7 +80,7 @@ def multi_head_attention(
 def repeat_kv(x: np.ndarray, n_rep: int) -> np.ndarray:
     """Copy every key-value head for the `n_rep` query heads that share it.
 
-    Query heads that share are neighbours: the first n_rep of them get head 0.
+    Query heads that share are neighbours: the first `n_rep` of them get head 0.
 
     Shapes:
         x: (B, G, S, K), float: keys or values
