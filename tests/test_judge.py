@@ -8,6 +8,7 @@ import pytest
 
 from autograder import report
 from autograder.answers import ask
+from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
 from autograder.judge import judge
 from autograder.live import verdict_on
@@ -191,6 +192,13 @@ def test_a_verdict_never_holds_the_answers_code():
         verdict = told(source)
         for part in ("np.tri(", "& padding", "inv_freq", "math.sqrt(d_model)"):
             assert part not in f"{verdict.message} {verdict.hint}"
+
+
+def test_a_nan_equals_a_nan_and_no_number():
+    right = np.array([1.0, 2.0])
+    assert not equal(np.array([1.0, np.nan]), right)
+    assert not equal(right, np.array([1.0, np.nan]))
+    assert equal(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
 
 
 def test_the_same_seed_gives_the_same_verdict():
