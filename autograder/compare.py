@@ -1,5 +1,6 @@
 """When two answers are the same, and what about their kind is not."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,9 @@ def far_apart(answer: Any, expected: Any) -> bool:
     if not a.size or "c" in (a.dtype.kind, e.dtype.kind):
         return False
     x, y = float(a.flat[-1]), float(e.flat[-1])
-    return abs(x - y) > 0.01 * (1 + abs(y))  # False for NaN, and far above tolerance
+    if math.isnan(x) or math.isnan(y):
+        return math.isnan(x) != math.isnan(y)
+    return abs(x - y) > 0.01 * (1 + abs(y))  # far above tolerance
 
 
 def close(answer: Any, expected: Any) -> np.ndarray:

@@ -61,6 +61,12 @@ ADVICE = (
      "Which array is that large? Can you do without it?"),
     ("RecursionError", "", "Which call of the function by itself should have ended "
      "it?"),
+    ("TypeError", r"^(view|repeat)\(\) takes",
+     "PyTorch's view is reshape in NumPy, its repeat is np.tile, and its "
+     "repeat_interleave is np.repeat with an axis."),
+    ("AttributeError", r"attribute '(contiguous|repeat_interleave)'",
+     "That is a method of PyTorch's tensors. NumPy's reshape copies where it must, "
+     "without being asked; PyTorch's repeat_interleave is np.repeat with an axis."),
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from autograder.answers import Answer, Outcome
 from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
 
-MAX_PAIRS = 3000  # two mistakes at once: what about 0.1 s allows
+MAX_PAIRS = 2000  # two mistakes at once: what about 0.1 s allows
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,9 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
         declared = list(known(exercise))
         yield from two_knobs(exercise)
         for mistake in exercise.mistakes:
-            for change in input_transforms(exercise, case, mistake.function):
+            for change in input_transforms(
+                exercise, case, mistake.function, moves=False
+            ):
                 yield Candidate(
                     f"{mistake.sentence} And: {lower(change.sentence)}",
                     change.make,
@@ -461,7 +463,11 @@ def in_order_of_answer(case: Case) -> Any:
 
 
 def input_transforms(
-    exercise: Exercise, case: Case, function: Callable[..., Any] | None = None
+    exercise: Exercise,
+    case: Case,
+    function: Callable[..., Any] | None = None,
+    *,
+    moves: bool = True,
 ) -> Iterator[Candidate]:
     """The solution's answer (or a mistake's) to slightly different arguments."""
     function = function or exercise.solution
@@ -519,7 +525,7 @@ def input_transforms(
                     f"Count the zeros of `{name}`.",
                 )
         if isinstance(value, np.ndarray):
-            yield from _array_transforms(name, value, where_given(name))
+            yield from _array_transforms(name, value, where_given(name), moves)
     for name in arguments.keys() - flat.keys():  # *args
         for words, part in (
             ("only the first counts", slice(1)),
@@ -552,14 +558,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _array_transforms(
-    name: str, value: np.ndarray, candidate: Callable[..., Candidate]
+    name: str, value: np.ndarray, candidate: Callable[..., Candidate], moves: bool
 ) -> Iterator[Candidate]:
     if value.ndim >= 2:
         yield candidate(
             f"The answer is right for `{name}` with its last two axes swapped.",
             lambda a: {name: np.swapaxes(a[name], -1, -2)},
         )
-    for axis in range(value.ndim):
+    for axis in range(value.ndim if moves else 0):
         yield candidate(
             f"The answer is right for `{name}` read backwards along axis {axis}.",
             lambda a, axis=axis: {name: np.flip(a[name], axis)},

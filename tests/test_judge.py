@@ -11,6 +11,7 @@ import pytest
 
 from autograder import report, specs
 from autograder.answers import Answer, ask
+from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
 from autograder.judge import expect, judge
 from autograder.live import verdict_on
@@ -87,6 +88,10 @@ TELLING = {
     "a truth value": (
         "def combine_masks(*masks): return masks[0] and masks[1]",
         "The truth value of an array",
+    ),
+    "a method of torch's tensors": (
+        "def padding_mask(t, p): return (t != p).view(len(t), 1, 1, t.shape[1])",
+        "PyTorch's view is reshape in NumPy",
     ),
     "a factor": (
         """
@@ -204,6 +209,13 @@ def test_a_verdict_never_holds_the_answers_code():
         verdict = told(source)
         for part in ("np.tri(", "& padding", "inv_freq", "math.sqrt(d_model)"):
             assert part not in f"{verdict.message} {verdict.hint}"
+
+
+def test_a_nan_equals_a_nan_and_no_number():
+    right = np.array([1.0, 2.0])
+    assert not equal(np.array([1.0, np.nan]), right)
+    assert not equal(right, np.array([1.0, np.nan]))
+    assert equal(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
 
 
 def test_the_same_seed_gives_the_same_verdict():
