@@ -27,6 +27,7 @@ class Probe:
 
     def __init__(self, *args: Any, why: str, **kwargs: Any) -> None:
         self.args, self.why, self.kwargs = args, why, kwargs
+        self.named: dict[str, Any] | None = None  # Exercise.arguments, once asked for
 
 
 Draw = Callable[[np.random.Generator], Iterator[Probe]]
@@ -181,9 +182,11 @@ class Exercise:
 
     def arguments(self, probe: Probe) -> dict[str, Any]:
         """Name -> value, as the solution's signature binds them."""
-        bound = self.signature.bind(*probe.args, **probe.kwargs)
-        bound.apply_defaults()
-        return dict(bound.arguments)
+        if probe.named is None:  # for each candidate it would take as long as a call
+            bound = self.signature.bind(*probe.args, **probe.kwargs)
+            bound.apply_defaults()
+            probe.named = dict(bound.arguments)
+        return dict(probe.named)
 
     def sizes(self, probe: Probe) -> dict[str, int]:
         """The lengths that have a name: `d_model`, or D from the docstring's shapes."""

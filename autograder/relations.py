@@ -107,7 +107,9 @@ def pairs(exercise: Exercise, case: Case) -> Iterator[Candidate]:
                     two=True,
                 )
         for mistake in exercise.mistakes:
-            for change in input_transforms(exercise, case, mistake.function):
+            for change in input_transforms(
+                exercise, case, mistake.function, moves=False
+            ):
                 yield Candidate(
                     f"{mistake.sentence} And: {lower(change.sentence)}",
                     change.make,
@@ -424,9 +426,16 @@ def shifted(values: np.ndarray, step: int, axis: int, fill: Any) -> np.ndarray:
 
 
 def input_transforms(
-    exercise: Exercise, case: Case, function: Callable[..., Any] | None = None
+    exercise: Exercise,
+    case: Case,
+    function: Callable[..., Any] | None = None,
+    *,
+    moves: bool = True,
 ) -> Iterator[Candidate]:
-    """The solution's answer (or a mistake's) to slightly different arguments."""
+    """The solution's answer (or a mistake's) to slightly different arguments.
+
+    With or without arguments that are moved along an axis.
+    """
     function = function or exercise.solution
     arguments = exercise.arguments(case.probe)
     several = inspect.Parameter.VAR_POSITIONAL
@@ -476,7 +485,7 @@ def input_transforms(
                     f"Count the zeros of `{name}`.",
                 )
         if isinstance(value, np.ndarray):
-            yield from _array_transforms(name, value, candidate)
+            yield from _array_transforms(name, value, candidate, moves)
     for name in arguments.keys() - flat.keys():  # *args
         for words, part in (
             ("only the first counts", slice(1)),
@@ -509,14 +518,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _array_transforms(
-    name: str, value: np.ndarray, candidate: Callable[..., Candidate]
+    name: str, value: np.ndarray, candidate: Callable[..., Candidate], moves: bool
 ) -> Iterator[Candidate]:
     if value.ndim >= 2:
         yield candidate(
             f"The answer is right for `{name}` with its last two axes swapped.",
             lambda a: {name: np.swapaxes(a[name], -1, -2)},
         )
-    for axis in range(value.ndim):
+    for axis in range(value.ndim if moves else 0):
         yield candidate(
             f"The answer is right for `{name}` read backwards along axis {axis}.",
             lambda a, axis=axis: {name: np.flip(a[name], axis)},
