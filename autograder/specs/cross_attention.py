@@ -107,7 +107,8 @@ def who_may_look(answer, source, target_input, pad_id):
 @seq2seq.family
 def masks_family(
     source, target_input, pad_id, *, real=np.not_equal, start=True, causal=True,
-    diagonal=0, padded=True, encoder_causal=False, memory=None, queries=False,
+    diagonal=0, past=True, padded=True, encoder_causal=False, memory=None,
+    queries=False,
 ):  # fmt: skip
     def real_tokens(tokens):
         return real(tokens, pad_id)[:, None, None, :]
@@ -118,6 +119,8 @@ def masks_family(
         target_real[..., 0] = real(0, 1)
     seq_len, source_len = target_input.shape[1], source.shape[1]
     triangle = np.tri(seq_len, k=diagonal, dtype=bool)
+    if not past:
+        triangle = triangle.T
     if encoder_causal:
         source_mask = source_mask & causal_mask(source_len, source_len)
     keys = target_real.swapaxes(2, 3) if queries else target_real
@@ -236,6 +239,11 @@ seq2seq.mistake(
     causal=False,
 )
 seq2seq.mistake(
+    "The target's triangle is turned over: every query sees the future, not the past.",
+    hint="Print the first row of a target without padding: True, False, False, ...",
+    past=False,
+)
+seq2seq.mistake(
     "The target's padding is not hidden: its mask is only causal.",
     hint="Which keys may the last query of a short target see?",
     padded=False,
@@ -251,12 +259,12 @@ seq2seq.mistake(
     diagonal=-1,
 )
 seq2seq.mistake(
-    "Padding hides queries, not keys, in all three masks.",
+    "Padding hides queries, not keys.",
     hint="Scores have shape (B, H, L, S). Which of these axes are the keys?",
     queries=True,
 )
 seq2seq.mistake(
-    "Padding is inverted in all three masks: only padding is seen.",
+    "Padding is inverted: only padding is seen.",
     hint="In this course True means may attend. PyTorch's ..._key_padding_mask means "
     "the opposite.",
     real=np.equal,
@@ -306,12 +314,60 @@ def three_axes(source, target_input, pad_id):
 
 
 @seq2seq.mistake(
+    "The target mask has one row for all queries: there is no triangle in it.",
+    hint="Change the last token of the target: would the output for the first move?",
+)
+def no_triangle(source, target_input, pad_id):
+    source_mask, target_mask, memory_mask = masks_family(source, target_input, pad_id)
+    return source_mask, target_mask[:, :, -1:], memory_mask
+
+
+@seq2seq.mistake(
+    "The target mask has one column: it hides queries that are padding, and no key.",
+    hint="A mask says for each query which keys it may see: how many columns is that?",
+)
+def one_column(source, target_input, pad_id):
+    source_mask, _, memory_mask = masks_family(source, target_input, pad_id)
+    return source_mask, (target_input != pad_id)[:, None, :, None], memory_mask
+
+
+@seq2seq.mistake(
+    "The target mask is the triangle alone, without the batch and the head axis.",
+    hint="Targets of different lengths need different masks.",
+)
+def triangle_alone(source, target_input, pad_id):
+    source_mask, _, memory_mask = masks_family(source, target_input, pad_id)
+    return source_mask, np.tri(target_input.shape[1], dtype=bool), memory_mask
+
+
+@seq2seq.mistake(
+    "The source's real tokens are counted, and then the first ones are taken: that is "
+    "right only when the padding is on the right.",
+    hint="Where does padding stand in a source that is padded on the left?",
+)
+def first_ones(source, target_input, pad_id):
+    _, target_mask, _ = masks_family(source, target_input, pad_id)
+    lengths = (source != pad_id).sum(axis=1, keepdims=True)
+    real = (np.arange(source.shape[1]) < lengths)[:, None, None, :]
+    return real, target_mask, real
+
+
+@seq2seq.mistake(
     "The masks come in another order: source, memory, target.",
     hint="The task names the order.",
 )
 def another_order(source, target_input, pad_id):
     source_mask, target_mask, memory_mask = masks_family(source, target_input, pad_id)
     return source_mask, memory_mask, target_mask
+
+
+@seq2seq.mistake(
+    "The masks come in another order: target, source, memory.",
+    hint="The task names the order.",
+)
+def target_first(source, target_input, pad_id):
+    source_mask, target_mask, memory_mask = masks_family(source, target_input, pad_id)
+    return target_mask, source_mask, memory_mask
 
 
 @seq2seq.variant
@@ -455,6 +511,28 @@ def rows_sum_to_one(answer, x, memory, w_q, w_k, *, n_heads, memory_mask):
     return None
 
 
+@weights.law
+def scores_are_a_multiple(answer, x, memory, w_q, w_k, *, n_heads, memory_mask):
+    """Of weights that are right but for a factor of the scores, this is the factor."""
+    expected = weights_family(
+        x, memory, w_q, w_k, n_heads=n_heads, memory_mask=memory_mask
+    )
+    seen = np.broadcast_to(memory_mask, expected.shape)
+    if answer.shape != expected.shape or not (answer[seen] > 0).all():
+        return None
+
+    def from_the_mean(weights):
+        logs = np.log(weights, where=seen, out=np.zeros(weights.shape))
+        mean = logs.sum(-1, keepdims=True) / seen.sum(-1, keepdims=True)
+        return ((logs - mean) * seen).ravel()
+
+    got, wanted = from_the_mean(answer), from_the_mean(expected)
+    factor = got @ wanted / (wanted @ wanted)
+    if not np.allclose(got, factor * wanted, rtol=1e-3, atol=1e-3):
+        return None
+    return f"The scores behind these weights are {factor:.4g} times the right ones."
+
+
 def before(scores, attn_mask, axis):
     return softmax(np.where(attn_mask, scores, -np.inf), axis)
 
@@ -529,9 +607,14 @@ weights.mistake(
     weigh=partial(filled, value=0.0),
 )
 weights.mistake(
-    "A hidden key has the score -1e9: where the visible ones are lower still, it wins.",
+    "A hidden key has a finite score: where the visible ones are lower still, it wins.",
     hint="Which score loses against every other one?",
     weigh=partial(filled, value=-1e9),
+)
+weights.mistake(
+    "The scores are lowered where the mask is True: it is read as a mask that hides.",
+    hint="In this course True means may attend. What does True times -1e9 do?",
+    weigh=lambda scores, attn_mask, axis: softmax(scores - 1e9 * attn_mask, axis),
 )
 weights.mistake(
     "These are the scores: the softmax is missing.",
@@ -589,16 +672,16 @@ weights.mistake(
     "The queries are made with `w_k` and the keys with `w_q`.",
     hint="Which of the two belongs to x?",
 )
-def swapped(x, memory, w_q, w_k, *, n_heads, memory_mask):
-    return weights_family(x, memory, w_k, w_q, n_heads=n_heads, memory_mask=memory_mask)
+def swapped(x, memory, w_q, w_k, **named):
+    return weights_family(x, memory, w_k, w_q, **named)
 
 
 @weights.mistake(
     "There is one head, as wide as the model.",
     hint="What does n_heads change?",
 )
-def one_head(x, memory, w_q, w_k, *, n_heads, memory_mask):
-    return weights_family(x, memory, w_q, w_k, n_heads=1, memory_mask=memory_mask)
+def one_head(*args, n_heads, memory_mask):
+    return weights_family(*args, n_heads=1, memory_mask=memory_mask)
 
 
 @weights.mistake(
@@ -606,10 +689,8 @@ def one_head(x, memory, w_q, w_k, *, n_heads, memory_mask):
     hint="Each head has a map of its own. (nn.MultiheadAttention averages unless you "
     "say average_attn_weights=False.)",
 )
-def averaged(x, memory, w_q, w_k, *, n_heads, memory_mask):
-    return weights_family(
-        x, memory, w_q, w_k, n_heads=n_heads, memory_mask=memory_mask
-    ).mean(axis=1)
+def averaged(*args, **named):
+    return weights_family(*args, **named).mean(axis=1)
 
 
 @weights.mistake(
@@ -700,9 +781,11 @@ def _(rng):
         def projections():
             return tuple(normal(4, d_model, d_model) / kind(d_model**0.5))
 
+        keys = some_mask(rng, b, 1, 1, n_target)
+        keys[..., 0] = True
         target_mask, memory_mask = masks or (
-            causal_mask(n_target, n_target) & padding(b, n_target),
-            padding(b, n_source),
+            keys & causal_mask(n_target, n_target),
+            some_mask(rng, b, 1, 1, n_source),
         )
         return Probe(
             normal(b, n_target, d_model),
@@ -714,10 +797,6 @@ def _(rng):
             memory_mask=memory_mask,
             why=why,
         )
-
-    def padding(rows, length):
-        tokens = some_tokens(rng, rows, length, pad_id=0, start=1)
-        return padding_mask(tokens, 0)
 
     yield some(2, 3, 4, 6, 5, "a source that is longer")
     yield some(3, 2, 6, 5, 4, "a target that is longer")
@@ -755,9 +834,16 @@ def add(x, found):
     return x + found
 
 
+def alone(x, found):
+    return found
+
+
 def normalised(x):
     """A layer norm without weights."""
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+EVERYTHING = np.ones((1, 1), dtype=bool)
 
 
 @decoder.family
@@ -766,23 +852,29 @@ def decoder_family(
     own=lambda x, memory: x, first=add, asks=lambda x, found, summed: summed,
     looked_at=lambda x, memory: memory, keeps=lambda x, summed, memory: summed,
     second=add, before_each=lambda x: x, after_each=lambda x: x,
-    order=lambda q, k, v, o: (q, k, v, o),
+    order=lambda q, k, v, o: (q, k, v, o), heads=lambda n_heads: n_heads,
+    own_mask=lambda target, memory: target, cross_mask=lambda target, memory: memory,
+    matrices=lambda own, cross: (own, cross),
 ):  # fmt: skip
     def attend(asks, keys, weights, attn_mask):
         return multi_head_attention(
-            asks, keys, *order(*weights), n_heads=n_heads, attn_mask=attn_mask
+            asks, keys, *order(*weights), n_heads=heads(n_heads), attn_mask=attn_mask
         )
 
+    self_weights, cross_weights = matrices(self_weights, cross_weights)
     normed = before_each(x)
-    found = attend(normed, own(normed, memory), self_weights, target_mask)
+    found = attend(
+        normed, own(normed, memory), self_weights, own_mask(target_mask, memory_mask)
+    )
     summed = after_each(first(x, found))
     query = asks(x, found, before_each(summed))
-    looked = attend(query, looked_at(query, memory), cross_weights, memory_mask)
+    looked = attend(
+        query,
+        looked_at(query, memory),
+        cross_weights,
+        cross_mask(target_mask, memory_mask),
+    )
     return after_each(second(keeps(x, summed, memory), looked))
-
-
-def alone(x, found):
-    return found
 
 
 decoder.mistake(
@@ -796,11 +888,21 @@ decoder.mistake(
     seen="lucidrains/audiolm-pytorch#150",
     second=alone,
 )
-decoder.mistake(
+
+
+@decoder.mistake(
     "Neither attention adds to what was there: both replace it.",
     hint="Around each of the two there is a residual connection.",
-    first=alone,
-    second=alone,
+)
+def no_residual(*args, **named):
+    return decoder_family(*args, first=alone, second=alone, **named)
+
+
+decoder.mistake(
+    "What self-attention finds is added to itself, not to `x`.",
+    hint="Keep what was there under a name of its own until it has been added.",
+    seen="kyegomez/BitNet#32",
+    first=lambda x, found: found + found,
 )
 decoder.mistake(
     "The two attentions stand side by side: cross-attention asks with the layer's "
@@ -846,11 +948,103 @@ decoder.mistake(
     before_each=normalised,
 )
 decoder.mistake(
+    "The first and the second matrix of each four have changed places: queries are "
+    "made with `w_k`.",
+    hint="In which order does the task name them?",
+    order=lambda q, k, v, o: (k, q, v, o),
+)
+decoder.mistake(
     "The second and the third matrix of each four have changed places: values are made "
     "with `w_k`.",
     hint="In which order does the task name them?",
     order=lambda q, k, v, o: (q, v, k, o),
 )
+decoder.mistake(
+    "The projections are transposed: it is x @ w.T.",
+    hint="nn.Linear keeps its weight as (out, in); here weights multiply from the "
+    "right, (in, out).",
+    order=lambda q, k, v, o: (q.T, k.T, v.T, o.T),
+)
+decoder.mistake(
+    "There is one head, as wide as the model.",
+    hint="What does n_heads change?",
+    heads=lambda n_heads: 1,
+)
+decoder.mistake(
+    "`self_weights` and `cross_weights` have changed places.",
+    hint="Which four belong to which attention?",
+    matrices=lambda own, cross: (cross, own),
+)
+decoder.mistake(
+    "Both attentions use `self_weights`.",
+    hint="Each of the two has weights of its own.",
+    matrices=lambda own, cross: (own, own),
+)
+decoder.mistake(
+    "`target_mask` is not used: every target token sees the future.",
+    hint="Change the last target token: does the first output move?",
+    own_mask=lambda target, memory: EVERYTHING,
+)
+decoder.mistake(
+    "`memory_mask` is not used: padding of the source is read.",
+    hint="Change what stands in a padded place of `memory`: does an output move?",
+    seen="huggingface/transformers#23179",
+    cross_mask=lambda target, memory: EVERYTHING,
+)
+decoder.mistake(
+    "Cross-attention gets `target_mask`.",
+    hint="Whose tokens are its keys?",
+    seen="keras-team/keras-io#1046",
+    cross_mask=lambda target, memory: target,
+)
+decoder.mistake(
+    "Self-attention gets `memory_mask`.",
+    hint="Whose tokens are its keys?",
+    own_mask=lambda target, memory: memory,
+)
+
+
+@decoder.mistake(
+    "`target_mask` and `memory_mask` have changed places.",
+    hint="The keys of self-attention are the target's, those of cross-attention the "
+    "source's.",
+)
+def masks_swapped(*args, target_mask, memory_mask, **named):
+    return decoder_family(
+        *args, target_mask=memory_mask, memory_mask=target_mask, **named
+    )
+
+
+@decoder.mistake(
+    "Both attentions get both masks, joined.",
+    hint="Each attention has keys of its own, and a mask for them.",
+)
+def masks_joined(*args, target_mask, memory_mask, **named):
+    joined = target_mask & memory_mask
+    return decoder_family(*args, target_mask=joined, memory_mask=joined, **named)
+
+
+@decoder.mistake(
+    "The masks are inverted.",
+    hint="In this course True means may attend.",
+)
+def inverted(*args, target_mask, memory_mask, **named):
+    return decoder_family(
+        *args, target_mask=~target_mask, memory_mask=~memory_mask, **named
+    )
+
+
+@decoder.mistake(
+    "In cross-attention `memory` asks and the target answers.",
+    hint="Who looks, and at whom? The queries are the target's.",
+    seen="humza909/LLM_Survey#2",
+)
+def memory_asks(
+    x, memory, self_weights, cross_weights, *, n_heads, target_mask, memory_mask
+):
+    attend = partial(multi_head_attention, n_heads=n_heads)
+    x = x + attend(x, x, *self_weights, attn_mask=target_mask)
+    return x + attend(memory, x, *cross_weights, attn_mask=memory_mask)
 
 
 @decoder.mistake(
@@ -887,66 +1081,6 @@ def cross_only(
     return x + multi_head_attention(
         x, memory, *cross_weights, n_heads=n_heads, attn_mask=memory_mask
     )
-
-
-def with_other_arguments(change):
-    """The solution, given other weights or masks."""
-
-    def function(
-        x, memory, self_weights, cross_weights, *, n_heads, target_mask, memory_mask
-    ):
-        return decoder_family(
-            x,
-            memory,
-            n_heads=n_heads,
-            **change(self_weights, cross_weights, target_mask, memory_mask),
-        )
-
-    return function
-
-
-def arguments(own, cross, target_mask, memory_mask):
-    return {
-        "self_weights": own,
-        "cross_weights": cross,
-        "target_mask": target_mask,
-        "memory_mask": memory_mask,
-    }
-
-
-EVERYTHING = np.ones((1, 1), dtype=bool)
-
-decoder.mistake(
-    "`self_weights` and `cross_weights` have changed places.",
-    hint="Which four belong to which attention?",
-)(with_other_arguments(lambda own, cross, t, m: arguments(cross, own, t, m)))
-decoder.mistake(
-    "Both attentions use `self_weights`.",
-    hint="Each of the two has weights of its own.",
-)(with_other_arguments(lambda own, cross, t, m: arguments(own, own, t, m)))
-decoder.mistake(
-    "`target_mask` is not used: every target token sees the future.",
-    hint="Change the last target token: does the first output move?",
-)(with_other_arguments(lambda own, cross, t, m: arguments(own, cross, EVERYTHING, m)))
-decoder.mistake(
-    "`memory_mask` is not used: padding of the source is read.",
-    hint="Change what stands in a padded place of `memory`: does an output move?",
-    seen="huggingface/transformers#23179",
-)(with_other_arguments(lambda own, cross, t, m: arguments(own, cross, t, EVERYTHING)))
-decoder.mistake(
-    "Cross-attention gets `target_mask`.",
-    hint="Whose tokens are its keys?",
-    seen="keras-team/keras-io#1046",
-)(with_other_arguments(lambda own, cross, t, m: arguments(own, cross, t, t)))
-decoder.mistake(
-    "`target_mask` and `memory_mask` have changed places.",
-    hint="The keys of self-attention are the target's, those of cross-attention the "
-    "source's.",
-)(with_other_arguments(lambda own, cross, t, m: arguments(own, cross, m, t)))
-decoder.mistake(
-    "The masks are inverted.",
-    hint="In this course True means may attend.",
-)(with_other_arguments(lambda own, cross, t, m: arguments(own, cross, ~t, ~m)))
 
 
 @decoder.variant
