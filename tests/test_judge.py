@@ -236,6 +236,7 @@ def test_where_only_the_kind_is_wrong_nothing_is_searched_for(monkeypatch):
 
 def test_two_mistakes_at_once_are_no_mistake_and_a_moved_argument():
     exercise = specs.find("decoder_input")
+    assert exercise is not None
     probe = exercise.draw()[0]
     case = Case(probe, expect(exercise, probe), Answer(np.zeros(3)))
     sentences = [pair.sentence.partition(" And: ") for pair in pairs(exercise, case)]
