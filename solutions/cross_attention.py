@@ -15,7 +15,8 @@ def seq2seq_masks(
     The source mask is for the encoder, whose tokens see every real source token. The
     target mask is for the decoder's self-attention: the past, without its padding.
     Position 0 of the target is real whatever its id, since some models start with the
-    id of padding. The memory mask is for cross-attention, from the target to the source.
+    id of padding. The memory mask is for cross-attention: the target looks at the
+    source.
 
     Shapes:
         source: (B, S), int

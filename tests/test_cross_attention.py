@@ -1,6 +1,7 @@
 """Cross-attention against PyTorch, Transformers, slow loops and what it promises."""
 
 import inspect
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -201,7 +202,8 @@ def test_weights_do_not_overflow_and_hidden_keys_never_win():
         n_heads=2,
         memory_mask=np.array([True, True, False]),
     )
-    np.testing.assert_array_equal(actual, np.broadcast_to([0.5, 0.5, 0.0], actual.shape))
+    expected = np.broadcast_to([0.5, 0.5, 0.0], (1, 2, 2, 3))
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_source_tokens_in_another_order_have_the_same_weights_in_that_order():
@@ -211,9 +213,7 @@ def test_source_tokens_in_another_order_have_the_same_weights_in_that_order():
     order = np.array([3, 0, 4, 2, 1])
 
     def weights(memory, seen):
-        return cross_attention_weights(
-            x, memory, w_q, w_k, n_heads=3, memory_mask=seen
-        )
+        return cross_attention_weights(x, memory, w_q, w_k, n_heads=3, memory_mask=seen)
 
     assert_close(
         as_torch(weights(memory[:, order], seen[order])),
@@ -290,11 +290,11 @@ def test_pytorchs_layer_has_self_attention_first_and_a_residual_around_each():
     output = layer(x, memory)
     first, second = calls
     assert [first[0], second[0]] == ["self", "cross"]
-    for given, expected in zip(first[1:4], (x, x, x), strict=True):
-        assert_close(given, expected)
+    for actual, expected in zip(first[1:4], (x, x, x), strict=True):
+        assert_close(actual, expected)
     asked = x + first[4]
-    for given, expected in zip(second[1:4], (asked, memory, memory), strict=True):
-        assert_close(given, expected)
+    for actual, expected in zip(second[1:4], (asked, memory, memory), strict=True):
+        assert_close(actual, expected)
     assert_close(output, asked + second[4])
 
 
@@ -516,19 +516,19 @@ def test_our_maps_are_those_of_barts_cross_attention(kind):
     model = tiny("bart").to(kind)
     masks = seq2seq_masks(SOURCE, TARGET, PAD)
     layer = model.decoder.layers[0].encoder_attn
-    given = {}
+    taken = {}
 
     def note(module, args, kwargs):
-        given["x"] = kwargs.get("hidden_states", args[0] if args else None)
-        given["memory"] = kwargs["key_value_states"]
+        taken["x"] = kwargs.get("hidden_states", args[0] if args else None)
+        taken["memory"] = kwargs["key_value_states"]
 
     layer.register_forward_pre_hook(note, with_kwargs=True)
     _, maps = answer(model, SOURCE, TARGET, masks)
     for projection in (layer.q_proj, layer.k_proj):
         assert (projection.bias == 0).all()  # or ours, without biases, would differ
     actual = cross_attention_weights(
-        given["x"].numpy(),
-        given["memory"].numpy(),
+        taken["x"].numpy(),
+        taken["memory"].numpy(),
         layer.q_proj.weight.detach().numpy().T,
         layer.k_proj.weight.detach().numpy().T,
         n_heads=3,
@@ -540,8 +540,15 @@ def test_our_maps_are_those_of_barts_cross_attention(kind):
 def test_nn_transformer_does_not_pass_the_sources_padding_on_to_cross_attention():
     torch.manual_seed(5)
     model = nn.Transformer(
-        6, 3, 1, 1, dim_feedforward=7, batch_first=True, dtype=torch.float64
-    ).eval()
+        6,
+        2,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        dim_feedforward=7,
+        dropout=0.0,
+        batch_first=True,
+        dtype=torch.float64,
+    )
     source, target = random(1, 4, 6), random(1, 3, 6, seed=1)
     hidden = torch.tensor([[False, False, True, True]])
     past = nn.Transformer.generate_square_subsequent_mask(3, dtype=torch.float64)
@@ -557,3 +564,217 @@ def test_nn_transformer_does_not_pass_the_sources_padding_on_to_cross_attention(
     both = {"src_key_padding_mask": hidden, "memory_key_padding_mask": hidden}
     assert movement(**both) == 0
     assert_close(run(source, **both), run(source[:, :2]))
+
+
+# What learners are told of mistakes that are in no list
+
+GIVEN = """
+import math
+import numpy as np
+from solutions.attention import attention_scores, softmax
+from solutions.heads import multi_head_attention, split_heads
+"""
+HEADS = {
+    "seq2seq_masks": """
+def seq2seq_masks(source, target_input, pad_id):
+    source_mask = (source != pad_id)[:, None, None]
+    real = target_input != pad_id
+    without_start = real.copy()
+    real[:, 0] = True
+    n = target_input.shape[1]
+    past = np.tri(n, dtype=bool)
+    target_mask = real[:, None, None] & past
+""",
+    "cross_attention_weights": """
+def cross_attention_weights(x, memory, w_q, w_k, *, n_heads, memory_mask):
+    query, key = split_heads(x @ w_q, n_heads), split_heads(memory @ w_k, n_heads)
+    scores = np.where(memory_mask, attention_scores(query, key), -np.inf)
+""",
+    "decoder_attention": """
+def decoder_attention(
+    x, memory, self_weights, cross_weights, *, n_heads, target_mask, memory_mask
+):
+    def attend(x, keys, weights, attn_mask):
+        return multi_head_attention(
+            x, keys, *weights, n_heads=n_heads, attn_mask=attn_mask
+        )
+    def own(x, attn_mask=target_mask):
+        return attend(x, x, self_weights, attn_mask)
+    def cross(x, attn_mask=memory_mask):
+        return attend(x, memory, cross_weights, attn_mask)
+""",
+}
+TELLING = {
+    "a mask to be added": (
+        "seq2seq_masks",
+        """
+        both = [np.where(m, 0.0, -np.inf) for m in (source_mask, target_mask)]
+        return both[0], both[1], both[0]
+        """,
+        "In `source_mask`: Your function gives back an array of float64 (-inf and 0); "
+        "a mask is an array of bool",
+    ),
+    "a row for each query in the memory mask": (
+        "seq2seq_masks",
+        """
+        return source_mask, target_mask, source_mask & np.ones((n, 1), bool)
+        """,
+        "In `memory_mask`: The values are right, but copied along axes that should "
+        "have length 1",
+    ),
+    "the target mask transposed": (
+        "seq2seq_masks",
+        "return source_mask, target_mask.swapaxes(2, 3), source_mask",
+        "In `target_mask`: The answer is transposed: query and key have changed "
+        "places.",
+    ),
+    "real tokens counted, the start token with them": (
+        "seq2seq_masks",
+        """
+        real = np.arange(n) < without_start.sum(1, keepdims=True)
+        return source_mask, real[:, None, None] & past, source_mask
+        """,
+        "query 0, key 0 the mask is False, not True; position 0 of the target is real, "
+        "whatever its id is. Wrong for a start token with the id of padding",
+    ),
+    "two start tokens": (
+        "seq2seq_masks",
+        """
+        real[:, :2] = True
+        return source_mask, real[:, None, None] & past, source_mask
+        """,
+        "query 1, key 1 the mask is True, not False; that key is padding.",
+    ),
+    "one sentence's padding for all": (
+        "seq2seq_masks",
+        """
+        first = np.repeat(source_mask[:1], len(source), axis=0)
+        return first, target_mask, first
+        """,
+        "In `source_mask`: Every batch row has the values of batch row 0.",
+    ),
+    "an argument changed": (
+        "seq2seq_masks",
+        """
+        target_input[:, 0] = pad_id + 1
+        return source_mask, target_mask, source_mask
+        """,
+        "Your function changes `target_input`, which belongs to its caller.",
+    ),
+    "neither scaled nor masked": (
+        "cross_attention_weights",
+        "return softmax(query @ key.swapaxes(-1, -2))",
+        "Two things at once would explain it. The scores are not scaled. And: "
+        "`memory_mask` is not used",
+    ),
+    "multiplied by K": (
+        "cross_attention_weights",
+        "return softmax(scores * query.shape[-1])",
+        "The scores behind these weights are 5 times the right ones.",
+    ),
+    "divided by 8, whatever K is": (
+        "cross_attention_weights",
+        "return softmax(scores * math.sqrt(query.shape[-1]) / 8)",
+        "The scores behind these weights are 0.2795 times the right ones.",
+    ),
+    "exp without the maximum": (
+        "cross_attention_weights",
+        """
+        exp = np.exp(scores)
+        return exp / exp.sum(-1, keepdims=True)
+        """,
+        "NaN, the first at batch row 0, head 0, target token 0, source token 1. Wrong "
+        "for large scores; right for a padded source",
+    ),
+    "masked too late and made to sum to 1 again": (
+        "cross_attention_weights",
+        """
+        weights = softmax(attention_scores(query, key)) * memory_mask
+        return weights / weights.sum(-1, keepdims=True)
+        """,
+        "Wrong for large scores; right for a padded source",
+    ),
+    "keys with the queries' matrix": (
+        "cross_attention_weights",
+        """
+        key = split_heads(memory @ w_q, n_heads)
+        scores = np.where(memory_mask, attention_scores(query, key), -np.inf)
+        return softmax(scores)
+        """,
+        "`w_q` is used where `w_k` belongs.",
+    ),
+    "the softmax over all pairs": (
+        "cross_attention_weights",
+        """
+        flat = scores.reshape(*scores.shape[:2], -1)
+        return softmax(flat).reshape(scores.shape)
+        """,
+        "the weights of target token 0 sum to 0.2998, not to 1.",
+    ),
+    "each side's mask from head 0": (
+        "cross_attention_weights",
+        "return np.repeat(softmax(scores)[:, :1], n_heads, axis=1)",
+        "Every head has the values of head 0.",
+    ),
+    "the input twice": (
+        "decoder_attention",
+        """
+        first = x + own(x)
+        return x + first + cross(first)
+        """,
+        "It is 2 times `x`, plus 1 times what self-attention finds, plus 1 times what "
+        "cross-attention finds; each should be there once.",
+    ),
+    "subtracted": (
+        "decoder_attention",
+        """
+        first = x + own(x)
+        return first - cross(first)
+        """,
+        "plus -1 times what cross-attention finds",
+    ),
+    "side by side, and without the input": (
+        "decoder_attention",
+        "return own(x) + cross(x)",
+        "Two things at once would explain it. What self-attention finds takes the "
+        "place of `x`",
+    ),
+    "no mask at all": (
+        "decoder_attention",
+        """
+        first = x + own(x, None)
+        return first + cross(first, None)
+        """,
+        "Two things at once would explain it. `target_mask` is not used: every target "
+        "token sees the future. And: `memory_mask` is not used",
+    ),
+    "a transposed mask": (
+        "decoder_attention",
+        """
+        first = x + own(x, target_mask.swapaxes(-1, -2))
+        return first + cross(first)
+        """,
+        "The answer is right for `target_mask` with its last two axes swapped.",
+    ),
+    "in place": (
+        "decoder_attention",
+        """
+        x += own(x)
+        x += cross(x)
+        return x
+        """,
+        "Your function changes `x`, which belongs to its caller. What it gives back is "
+        "right.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TELLING)
+def test_a_mistake_that_is_in_no_list_is_still_told(case):
+    name, body, sentence = TELLING[case]
+    namespace = {}
+    exec(GIVEN + HEADS[name] + indent(inspect.cleandoc(body), "    "), namespace)
+    with np.errstate(all="ignore"):
+        verdict = verdict_on(namespace[name])
+    assert verdict.points == 0
+    assert sentence in verdict.message
