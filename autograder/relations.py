@@ -469,7 +469,10 @@ def input_transforms(
     *,
     moves: bool = True,
 ) -> Iterator[Candidate]:
-    """The solution's answer (or a mistake's) to slightly different arguments."""
+    """The solution's answer (or a mistake's) to slightly different arguments.
+
+    With or without arguments that are moved along an axis.
+    """
     function = function or exercise.solution
     arguments = exercise.arguments(case.probe)
     several = inspect.Parameter.VAR_POSITIONAL

@@ -4,21 +4,23 @@ import numpy as np
 
 from solutions.attention import attention_scores, softmax
 from solutions.heads import multi_head_attention, split_heads
-from solutions.masks import causal_mask, padding_mask
+from solutions.masks import causal_mask, combine_masks, padding_mask
 
 
 def seq2seq_masks(
     source: np.ndarray, target_input: np.ndarray, pad_id: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give the masks of the three attentions of an encoder and a decoder.
+    """Give the masks of the three attentions of an encoder-decoder model.
 
-    The encoder's tokens see all real source tokens; the decoder's see the real ones of
-    the past, and position 0 of the target counts as real whatever its id is, since some
-    models begin with the id of padding. In cross-attention the keys are the source's.
+    The source mask is for the encoder, whose tokens see every real source token. The
+    target mask is for the decoder's self-attention: the past, without its padding.
+    Position 0 of the target is real whatever its id, since some models start with the
+    id of padding. The memory mask is for cross-attention: the target looks at the
+    source.
 
     Shapes:
         source: (B, S), int
-        target_input: (B, T), int
+        target_input: (B, T), int: the decoder's input, which begins with a start token
         returns: source_mask (B, 1, 1, S), target_mask (B, 1, T, T) and memory_mask
             (B, 1, 1, S), bool: True where a query may attend
 
@@ -28,8 +30,8 @@ def seq2seq_masks(
     real = padding_mask(target_input, pad_id)  # (B, 1, 1, T)
     real[..., 0] = True
     seq_len = target_input.shape[1]
-    target_mask = causal_mask(seq_len, seq_len) & real
-    return source_mask, target_mask, source_mask.copy()
+    target_mask = combine_masks(causal_mask(seq_len, seq_len), real)
+    return source_mask, target_mask, source_mask
 
 
 def cross_attention_weights(
@@ -43,18 +45,21 @@ def cross_attention_weights(
 ) -> np.ndarray:
     """Say how much each target token looks at each source token, for every head.
 
+    `x` is what the decoder has, `memory` what the encoder gives. Where the mask is
+    False, the weight is 0. Every row of the mask has a True.
+
     Shapes:
         x: (B, L, D), float
         memory: (B, S, D), float
-        w_q, w_k: (D, D), float
+        w_q, w_k: (D, D), float: each head has its own part of the columns
         memory_mask: broadcasts to (B, H, L, S), bool: True where a query may attend
         returns: (B, H, L, S), float
 
     Source: Vaswani et al. 2017, sections 3.2.2 and 3.2.3.
     """
-    scores = attention_scores(
-        split_heads(x @ w_q, n_heads), split_heads(memory @ w_k, n_heads)
-    )
+    query = split_heads(x @ w_q, n_heads)  # (B, H, L, K)
+    key = split_heads(memory @ w_k, n_heads)  # (B, H, S, K)
+    scores = attention_scores(query, key)  # (B, H, L, S)
     return softmax(np.where(memory_mask, scores, -np.inf))
 
 
@@ -70,7 +75,8 @@ def decoder_attention(
 ) -> np.ndarray:
     """Do what a decoder layer does with attention: look at itself, then at the source.
 
-    What each of the two finds is added to what was there.
+    What each of the two attentions finds is added to what was there before it. The
+    layer's norms and its feed-forward part are left out.
 
     Shapes:
         x: (B, T, D), float
@@ -80,7 +86,7 @@ def decoder_attention(
         memory_mask: broadcasts to (B, H, T, S), bool: True where a query may attend
         returns: (B, T, D), float
 
-    Source: Vaswani et al. 2017, sections 3.1 and 3.2.3.
+    Source: Vaswani et al. 2017, section 3.1 and figure 1.
     """
     x = x + multi_head_attention(
         x, x, *self_weights, n_heads=n_heads, attn_mask=target_mask

@@ -15,6 +15,7 @@ from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
 from autograder.judge import expect, judge
 from autograder.live import verdict_on
+from autograder.relations import Case, pairs
 
 
 def told(source: str, seed: int = 0):
@@ -333,6 +334,26 @@ def test_checking_is_quick():
         told(source)
         times.append(time.process_time() - start)
     assert min(times) < 0.3  # the least: what the machine does besides is not ours
+
+
+def test_where_only_the_kind_is_wrong_nothing_is_searched_for(monkeypatch):
+    def never(*arguments):
+        raise AssertionError("searched")
+
+    monkeypatch.setattr("autograder.judge.candidates", never)
+    source, sentence = TELLING["numbers for a mask"]
+    assert sentence in told(source).message
+
+
+def test_two_mistakes_at_once_are_no_mistake_and_a_moved_argument():
+    exercise = specs.find("decoder_input")
+    assert exercise is not None
+    probe = exercise.draw()[0]
+    case = Case(probe, expect(exercise, probe), Answer(np.zeros(3)))
+    sentences = [pair.sentence.partition(" And: ") for pair in pairs(exercise, case)]
+    seconds = {second for _, _, second in sentences}
+    assert "the answer is right for `table` with the other sign." in seconds
+    assert not any("along axis" in second for second in seconds)
 
 
 # An answer that consists of several things
