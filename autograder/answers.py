@@ -35,9 +35,14 @@ NUMBERS = "biufc"  # the kinds of dtype that an answer may have
 MAX_TEXT = 300
 
 
+def printable(text: str) -> str:
+    """A text without what would move a terminal, or is no character."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def plain_text(text: Any) -> str:
-    """What a learner's code says, cut, and without what would move a terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(text)[:MAX_TEXT])
+    """What a learner's code says, cut, and printable."""
+    return printable(str(text)[:MAX_TEXT])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograder import report, specs
 from autograder.collect import Handed
+from autograder.notebooks import MOST_BYTES
 from autograder.runner.coordinator import Submission, grade
 from autograder.runner.start import Limits, Refused
 
@@ -41,17 +43,26 @@ class Job:
 
     @property
     def result(self) -> Path:
-        return self.results / self.handed.student / f"{self.handed.path.stem}.json"
+        return self.results / self.handed.student / f"{self.handed.name}.json"
 
 
 def key_of(job: Job, assignment: str | None) -> str:
     """Changes with all that a verdict depends on."""
-    digest = hashlib.sha256(job.handed.path.read_bytes())
+    digest = hashlib.sha256(content_of(job.handed.path))
     stems = [assignment.partition("_")[2]] if assignment else specs.stems()
     parts = [specs.version_of_engine(), job.secret, repr(asdict(job.limits))]
+    parts.append(job.handed.refusal)
     for part in (*map(specs.version_of, stems), *parts):
         digest.update(hashlib.sha256(part.encode()).digest())
     return digest.hexdigest()
+
+
+def content_of(path: Path) -> bytes:
+    """What is in a file; of one that is too large to be read, what is known of it."""
+    state = path.stat()
+    if state.st_size > MOST_BYTES:
+        return f"{state.st_size} {state.st_mtime_ns}".encode()
+    return path.read_bytes()
 
 
 def known(job: Job) -> Record | None:
@@ -70,6 +81,10 @@ def judge(job: Job) -> Record:
     if found is not None:
         return found
     handed = job.handed
+    if handed.refusal:
+        return keep(
+            job, Submission(handed.path, handed.student, message=handed.refusal)
+        )
     try:
         submission = grade(
             handed.path, student=handed.student, secret=job.secret, limits=job.limits
@@ -97,7 +112,7 @@ def keep(job: Job, submission: Submission) -> Record:
     except OSError:  # the submission cannot be read
         record["key"] = ""
     job.result.parent.mkdir(parents=True, exist_ok=True)
-    draft = job.result.with_name(f"{job.result.name}.{os.getpid()}.part")
+    draft = job.result.with_name(f"{os.getpid()}.part")
     draft.write_text(json.dumps(record, indent=1), "utf-8")
     draft.replace(job.result)
     return record
@@ -119,13 +134,15 @@ def be_worker() -> None:
 class Pool:
     """Processes that work on a few things at a time; those that die are replaced."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, forks: bool = False) -> None:
         self.workers = workers
+        # "spawn": a process that begins with nothing, as every system has it; on
+        # others than Linux, libraries may have begun what a copy cannot go on with
+        self.method = "fork" if forks and sys.platform == "linux" else "spawn"
         self.executor = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        # "spawn": a process that begins with nothing, on every system
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(self.method)
         return ProcessPoolExecutor(self.workers, context, be_worker)
 
     def work(
@@ -195,7 +212,7 @@ def give_up(job: Job) -> Record:
 
 
 def record_all(
-    jobs: list[Job], pool: Pool, course: "Course", refused: set[str]
+    jobs: list[Job], course: "Course", workers: int, refused: set[str]
 ) -> Iterator[None]:
     """Write what has been judged into the gradebook, and feedback pages.
 
@@ -204,17 +221,47 @@ def record_all(
     from autograder.record import NotInGradebook, write_feedback
 
     def pages() -> Iterator["Page"]:
-        for job in jobs:
-            record = json.loads(job.result.read_text("utf-8"))
-            if record["assignment"] is None:
-                refused.add(f"{job.handed.path}: which assignment is it?")
-            elif not course.is_recorded(record):
-                try:
-                    yield course.record(record, job.handed.path)
-                except NotInGradebook as problem:
-                    refused.add(str(problem))
+        for job, record in counting(jobs, refused):
+            try:
+                if not course.is_recorded(record):
+                    page, notes = course.record(record, job.handed.path)
+                    refused.update(notes)
+                    yield page
+            except NotInGradebook as problem:
+                refused.add(str(problem))
+            except Exception as error:  # the others must not wait for this one
+                refused.add(f"{job.handed.path}: {error!r}")
 
-    def no_page(page: "Page") -> None:
-        refused.add(f"{page.path} could not be written: start the same again.")
+    def no_page(page: "Page") -> str:
+        return f"{page.path}: start the same again."
 
-    yield from pool.work(write_feedback, pages(), no_page)
+    # nbgrader takes seconds to import: copies of this process have done it already
+    with Pool(workers, forks=True) as pool:
+        for problem in pool.work(write_feedback, pages(), no_page):
+            if problem:
+                refused.add(problem)
+            yield
+
+
+def counting(jobs: list[Job], refused: set[str]) -> Iterator[tuple[Job, Record]]:
+    """The jobs, each with its record, that are to stand in the gradebook.
+
+    Of several notebooks of a student for one assignment the one counts that is named
+    like it, or else the one that was saved last.
+    """
+    best: dict[tuple[str, str], tuple[tuple[bool, float], Job]] = {}
+    for job in jobs:
+        assignment = json.loads(job.result.read_text("utf-8"))["assignment"]
+        if assignment is None:
+            refused.add(f"{job.handed.path}: which assignment is it?")
+            continue
+        saved = job.handed.path.lstat().st_mtime
+        rank = (job.handed.path.stem == assignment, saved)
+        key = (job.handed.student, assignment)
+        ranked = sorted([(rank, job), best.get(key, (rank, job))], key=lambda r: r[0])
+        best[key] = ranked[-1]
+        if ranked[0][1] is not ranked[1][1]:
+            less, more = (j.handed.path for _, j in ranked)
+            refused.add(f"{less}: {more} counts for {assignment}.")
+    for _, job in best.values():
+        yield job, json.loads(job.result.read_text("utf-8"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder import report
+from autograder.answers import printable
 from autograder.collect import Unusable, collect, student_of, told_apart
 from autograder.course import chapter_of
 from autograder.notebooks import (
@@ -152,8 +153,12 @@ def run_grade(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    except (Unusable, OSError, UnicodeDecodeError) as problem:
-        print(problem, file=sys.stderr)
+    except (Unusable, UnicodeDecodeError) as problem:
+        print(printable(str(problem)), file=sys.stderr)
+        return 2
+    except OSError as problem:  # no room on the disk, for one
+        print(f"{printable(str(problem))}. The same command goes on from there.",
+              file=sys.stderr)  # fmt: skip
         return 2
     if not secret and not options.json and any(r["ran_in"] for r in records):
         print("\nTried without a course secret: set AUTOGRADER_SECRET for a class.")
@@ -175,7 +180,7 @@ def grade_one_by_one(
     """Grade notebooks and print what is found; nothing is kept."""
     records = []
     for number, path in enumerate(options.places, start=1):
-        note(f"{number} of {len(options.places)}: {path}")
+        note(f"{number} of {len(options.places)}: {printable(str(path))}")
         student = student_of(path)
         submission = grade(path, student=student, secret=secret, limits=limits)
         records.append(report.as_record(submission))
@@ -194,7 +199,7 @@ def grade_many(
     from autograder import batch
 
     places = [collect(place, options.results / "collected") for place in options.places]
-    handed = list(told_apart([one for some in places for one in some]))
+    handed = told_apart([one for some in places for one in some])
     if not handed:
         raise Unusable("There is no notebook there: is it the right folder?")
     jobs = [
@@ -204,15 +209,16 @@ def grade_many(
     course = None if options.no_gradebook else find_course()
     refused: set[str] = set()
     records: list[Record] = []
+    tqdm.monitor_interval = 0  # no thread of its own: this process will be copied
     bar = {"disable": None, "unit": "submission", "total": len(jobs)}
     try:
         with batch.Pool(min(options.jobs, len(jobs))) as pool:
             for record in tqdm(batch.judge_all(jobs, pool), "Judging", **bar):
                 records.append({**record, "exercises": []})
-            if course is not None:
-                written = batch.record_all(jobs, pool, course, refused)
-                for _ in tqdm(written, "Writing feedback", **bar):
-                    pass
+        if course is not None:
+            written = batch.record_all(jobs, course, pool.workers, refused)
+            for _ in tqdm(written, "Writing feedback", **bar):
+                pass
     except KeyboardInterrupt:
         print(f"\nStopped: {len(records)} of {len(jobs)} are judged. The same command "
               "goes on from there.", file=sys.stderr)  # fmt: skip
@@ -226,7 +232,7 @@ def grade_many(
         if course is not None:
             print(f"The gradebook: {course.coursedir.db_url}")
     for problem in sorted(refused):
-        print(f"Not in the gradebook: {problem}", file=sys.stderr)
+        print(f"Gradebook: {printable(problem)}", file=sys.stderr)
     return records
 
 

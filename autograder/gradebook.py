@@ -77,13 +77,25 @@ TAGS = {
     "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "span",
     "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
-ATTRIBUTES = {"a": ["href", "title"], "img": ["src", "alt"], "*": ["class", "align"]}
+MOST_MARKDOWN = 10_000  # characters: some texts take time that grows as their square
+
+
+def is_harmless_attribute(tag: str, name: str, value: str) -> bool:
+    """No script, and no picture from elsewhere: it would tell who opens the page."""
+    if tag == "a" and name == "href":
+        return value.startswith(("http:", "https:", "#"))
+    if tag == "img" and name == "src":
+        return value.startswith("data:image/")
+    return name in ("class", "align", "title", "alt")
 
 
 @functools.lru_cache(1000)  # most texts are those of the assignment
 def harmless_html(source: str) -> str:
     """HTML of a Markdown text, with nothing in it that could run."""
-    return bleach.clean(markdown2html(source), TAGS, ATTRIBUTES, ["http", "https"])
+    if len(source) > MOST_MARKDOWN:
+        return f"<pre>{html.escape(source)}</pre>"
+    protocols = ["http", "https", "data"]
+    return bleach.clean(markdown2html(source), TAGS, is_harmless_attribute, protocols)
 
 
 # Notebooks that have been handed in
@@ -104,13 +116,12 @@ class ReadAnything(NotebookExporter):
 
 def read_anything(path: Path) -> NotebookNode:
     """A notebook with a learner's code and text, and with nothing else of theirs."""
-    notebook = v4.new_notebook(metadata={OURS: {"repairs": [], "unreadable": ""}})
-    kept = notebook.metadata[OURS]
     try:
         content = load(path)
     except UnreadableNotebook as problem:
-        kept.unreadable = str(problem)
-        return notebook
+        return nothing_read(str(problem))
+    notebook = nothing_read("")
+    kept = notebook.metadata[OURS]
     with contextlib.suppress(UnreadableNotebook):  # of no chapter: an instructor's own
         kept.repairs = list(understand(content).repairs)
     for cell in content["cells"]:
@@ -120,6 +131,11 @@ def read_anything(path: Path) -> NotebookNode:
             marks = {"nbgrader": {"grade_id": name}} if name else {}
             notebook.cells.append(new_cell(cell["cell_type"], text, marks))
     return notebook
+
+
+def nothing_read(why: str) -> NotebookNode:
+    """The notebook that stands for one that cannot be read."""
+    return v4.new_notebook(metadata={OURS: {"repairs": [], "unreadable": why}})
 
 
 def new_cell(kind: str, text: str, metadata: dict[str, Any]) -> NotebookNode:
@@ -307,11 +323,6 @@ def is_harmless(output: NotebookNode) -> bool:
     return output.output_type in ("stream", "error") or set(output.data) <= images
 
 
-def nothing_read(student: str, path: Path, message: str) -> Record:
-    """The record of a submission that cannot be read."""
-    return report.as_record(Submission(path, student, message=message))
-
-
 class JudgeNotebook(Execute):
     """Judge the course's exercises; execute only what is none of them.
 
@@ -356,7 +367,8 @@ class JudgeNotebook(Execute):
         which, kept = resources["nbgrader"], nb.metadata[OURS]
         path = Path(f"{which['notebook']}.ipynb")
         if kept.unreadable:
-            return nothing_read(which["student"], path, kept.unreadable)
+            unread = Submission(path, which["student"], message=kept.unreadable)
+            return report.as_record(unread)
         if not any(map(exercise_checked_in, nb.cells)):
             return None
         sandbox = "required" if self.require_sandbox else "if possible"

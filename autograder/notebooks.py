@@ -12,7 +12,8 @@ from typing import Any
 from autograder import specs
 
 MOST_BYTES = 64 << 20  # of a file
-MOST_TEXT = 2 << 20  # characters in all cells
+MOST_TEXT = 2 << 20  # bytes of the texts of all cells, as JSON
+MOST_CELLS = 2000
 
 
 class UnreadableNotebook(Exception):
@@ -74,6 +75,16 @@ def load(path: Path) -> dict[str, Any]:
             "It is JSON but no notebook: it has no list of cells. Take the .ipynb file "
             "itself."
         )
+    if len(content["cells"]) > MOST_CELLS:
+        raise UnreadableNotebook(
+            f"It has {len(content['cells'])} cells, more than {MOST_CELLS}: no answer "
+            "needs that."
+        )
+    if sum(len(json.dumps(source_of(cell))) for cell in content["cells"]) > MOST_TEXT:
+        raise UnreadableNotebook(
+            f"Its cells hold more than {MOST_TEXT >> 20} MB of text: no answer needs "
+            "that."
+        )
     return content
 
 
@@ -121,11 +132,6 @@ def understand(content: dict[str, Any]) -> Notebook:
         for number, cell in enumerate(content["cells"], start=1)
         if cell["cell_type"] == "code"
     ]
-    if sum(len(source_of(cell)) for cell in content["cells"]) > MOST_TEXT:
-        raise UnreadableNotebook(
-            f"Its cells hold more than {MOST_TEXT >> 20} million characters: no answer "
-            "needs that."
-        )
     ids = {grade_id_of(cell) for cell in content["cells"]} - {None}
     text = "\n".join(source for _, source in code)
     defined = set(re.findall(r"^(?:async )?def (\w+)", text, re.M))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import Exporter
+from nbconvert.exporters import TemplateExporter
+from nbconvert.filters import Highlight2HTML
 from nbformat.notebooknode import NotebookNode
 from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
@@ -33,6 +34,7 @@ from autograder.gradebook import (
     cells_of,
     fill_in,
     is_own_test,
+    nothing_read,
     read_anything,
     restore,
     save_score,
@@ -113,18 +115,21 @@ class Course:
             return False
         return kept.get("key") == record["key"] and page.exists()
 
-    def record(self, record: Record, path: Path) -> Page:
+    def record(self, record: Record, path: Path) -> tuple[Page, list[str]]:
         """Write a submission into the gradebook: all of it, or nothing.
 
         Then its notebook, so that formgrader and `nbgrader generate_feedback` work;
-        it carries the record's key, and says so that the gradebook has it.
+        it carries the record's key, and says so that the gradebook has it. Gives the
+        feedback page that is to be written, and what to tell an instructor.
         """
         assignment, student = record["assignment"], record["student"]
         cells = self.cells(assignment)
-        nb = read_anything(path)
+        is_read = record["status"] != "unreadable"
+        nb = read_anything(path) if is_read else nothing_read(record["message"])
         restore(nb, cells, self.release)
         fill_in(nb, record)
-        timestamp = self.coursedir.get_existing_timestamp(str(path.parent))
+        stamp = path.with_name("timestamp.txt")
+        timestamp, notes = self.handed_in(stamp)
         with one_transaction(self.gradebook):
             self.gradebook.update_or_create_student(student)
             more: dict[str, Any] = {"timestamp": timestamp} if timestamp else {}
@@ -137,11 +142,22 @@ class Course:
         nb.metadata[OURS] = {"key": record["key"]}
         made = self.place(self.coursedir.autograded_directory, record, ".ipynb")
         write(without_scores(nb), made)
-        stamp = path.with_name("timestamp.txt")
-        if stamp.exists():
+        if timestamp:
             shutil.copy(stamp, made.with_name(stamp.name))
         page = self.place(self.coursedir.feedback_directory, record, ".html")
-        return Page(dict(nb), resources, page, self.folder)
+        return Page(dict(nb), resources, page, self.folder), notes
+
+    def handed_in(self, stamp: Path) -> tuple[Any, list[str]]:
+        """When a submission was handed in, if nbgrader has written that beside it."""
+        if not (stamp.exists() or stamp.is_symlink()):
+            return None, []
+        note = f"{stamp} holds no time: the notebook counts as handed in in time."
+        if stamp.is_symlink() or not stamp.is_file() or stamp.stat().st_size > 1000:
+            return None, [note]
+        try:
+            return self.coursedir.get_existing_timestamp(str(stamp.parent)), []
+        except Exception:  # nbgrader's reader fails in many ways
+            return None, [note]
 
     def save(
         self, nb: NotebookNode, record: Record, notebook: Any, submission: Any
@@ -222,25 +238,35 @@ def configured(folder: Path) -> NbGrader:
 
 
 @functools.cache
-def exporter_of(folder: Path) -> Exporter:
+def exporter_of(folder: Path) -> TemplateExporter:
     """What makes feedback pages of this course, but for the scores."""
     app = configured(folder)
     converter = GenerateFeedback(coursedir=CourseDirectory(parent=app), parent=app)
-    exporter = converter.exporter_class(parent=converter, config=converter.config)
+    exporter: Any = converter.exporter_class(parent=converter, config=converter.config)
     for preprocessor in converter.preprocessors:
         if preprocessor is not GetGrades:  # they are in the page's notebook already
             exporter.register_preprocessor(preprocessor, enabled=True)
+    highlight = Highlight2HTML(pygments_lexer="ipython3", parent=exporter)
+    exporter.register_filter("highlight_code", highlight)
     return exporter
 
 
-def write_feedback(page: Page) -> None:
-    """Write a page as `nbgrader generate_feedback` does, whole or not at all."""
+def write_feedback(page: Page) -> str:
+    """Write a page as `nbgrader generate_feedback` does, whole or not at all.
+
+    Gives what is in the way of it, if anything is.
+    """
     notebook: Any = nbformat.from_dict(page.notebook)
-    text: Any
-    text, _ = exporter_of(page.folder).from_notebook_node(
-        notebook, resources=dict(page.resources)
-    )
-    page.path.parent.mkdir(parents=True, exist_ok=True)
-    draft = page.path.with_name(page.path.name + ".part")
-    draft.write_text(text, "utf-8")
-    draft.replace(page.path)
+    try:
+        # HTMLExporter would read its page again, to mend pictures without a text: that
+        # takes longer than all the rest
+        text, _ = TemplateExporter.from_notebook_node(
+            exporter_of(page.folder), notebook, resources=dict(page.resources)
+        )
+        page.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = page.path.with_name(page.path.name + ".part")
+        draft.write_text(text, "utf-8")
+        draft.replace(page.path)
+    except Exception as error:  # the others must not wait for this one
+        return f"{page.path}: {error!r}"
+    return ""

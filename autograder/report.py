@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder import specs
+from autograder.answers import printable
 from autograder.compare import close, number_kind
 from autograder.course import ROOT
 from autograder.judge import Verdict
@@ -236,7 +237,8 @@ def as_table(records: list[dict[str, Any]], width: int = 100) -> str:
     levels = sorted({record["ran_in"] for record in records} - {""})
     lines = [f"The notebooks' code ran in {'; '.join(levels)}."] if levels else []
     for s in records:
-        lines += ["", f"{s['path']}  {s['assignment'] or '-'}  {s['status']}, "
+        where = f"{printable(s['path'])}  {s['assignment'] or '-'}"
+        lines += ["", f"{where}  {s['status']}, "
                   f"{s['points']} of {s['max_points']} points"]  # fmt: skip
         notes = [s["message"], *(f"Repaired: {repair}" for repair in s["repairs"])]
         lines += [textwrap.fill(n, width, initial_indent="  ", subsequent_indent="  ")

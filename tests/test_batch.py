@@ -16,7 +16,7 @@ import pytest
 from nbgrader.api import Gradebook
 
 from autograder import batch, specs
-from autograder.collect import Handed
+from autograder.collect import Handed, collect, told_apart
 from autograder.course import ROOT
 from autograder.notebooks import fill, load, write
 from autograder.record import Course, NotInGradebook
@@ -382,3 +382,107 @@ def test_a_transaction_that_fails_leaves_nothing_behind(course, monkeypatch):
 def test_no_course_here(tmp_path):
     assert Course.here(tmp_path) is None
     assert issubclass(NotInGradebook, Exception)
+
+
+# What students hand in besides a notebook as it was handed out
+
+
+def odd_ones(course: Class) -> dict[str, tuple[str, float, str]]:
+    """Odd submissions, with status, points and a part of what is told of each."""
+    surrogate = right() | {"causal_mask": "x = '\ud800'; print(x.encode())"}
+    hand_in(course, "surrogate", surrogate)
+    for student, text in (("stamp", "soon"), ("large stamp", "2026 " * 999)):
+        hand_in(course, student, right()).with_name("timestamp.txt").write_text(text)
+    hand_in(course, "link stamp", right()).with_name("timestamp.txt").symlink_to("/etc")
+    long = "Ж" * 120
+    hand_in(course, long, right())
+    path = hand_in(course, "sparse", right())
+    os.truncate(path, 20 << 30)
+    path = hand_in(course, "link", {})
+    path.unlink()
+    path.symlink_to(ROOT / "exercises" / "source" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb")
+    path = hand_in(course, "nothing", {})
+    path.rename(path.with_suffix(".pdf"))
+    hand_in(course, "capitals", right()).rename(
+        course.submitted / "capitals" / ASSIGNMENT / f"{ASSIGNMENT}.IPYNB"
+    )
+    path = hand_in(course, "cells", right())
+    content = load(path)
+    content["cells"] += [{"cell_type": "markdown", "source": "", "metadata": {}}] * 3000
+    write(content, path)
+    path = hand_in(course, "markdown", right())
+    content = load(path)
+    content["cells"] += [
+        {"cell_type": "markdown", "source": "\\begin{a}" * 11_000, "metadata": {}}
+    ]
+    write(content, path)
+    return {
+        "surrogate": ("graded", 6, "`causal_mask` is missing"),
+        "stamp": ("graded", 8, "timestamp.txt holds no time"),
+        "large stamp": ("graded", 8, "timestamp.txt holds no time"),
+        "link stamp": ("graded", 8, "timestamp.txt holds no time"),
+        told_apart([Handed(Path("x"), long)])[0].student: ("graded", 8, ""),
+        "sparse": ("unreadable", 0, "larger than 64 MB"),
+        "link": ("unreadable", 0, "a link to another place"),
+        "nothing": ("unreadable", 0, "holds no notebook"),
+        "capitals": ("graded", 8, ""),
+        "cells": ("unreadable", 0, "more than 2000: no answer needs that"),
+        "markdown": ("graded", 8, ""),
+    }
+
+
+def test_whatever_one_hands_in_the_others_are_graded(course):
+    expected = odd_ones(course)
+    started = time.monotonic()
+    done = course.grade("--jobs", "2")
+    assert time.monotonic() - started < 60
+    assert done.returncode == 1, done.stderr
+    rows, records = course.rows(), course.records()
+    for name, (status, points, told) in expected.items():
+        record = records[name]
+        assert (record["status"], record["points"]) == (status, points), name
+        checks = [row[0] for (s, n), row in rows.items() if s == name and "check_" in n]
+        assert sum(checks) == points
+        page = course.page(name)
+        assert "def causal_mask" not in page or status == "graded"
+        assert told in json.dumps(record) + done.stderr
+
+
+def test_of_two_notebooks_for_one_assignment_the_one_that_is_named_like_it_counts(
+    course,
+):
+    path = hand_in(course, "ada", right())
+    write(fill(load(RELEASE), {}), path.with_name("scratch.ipynb"))
+    write(fill(load(RELEASE), {}), path.with_name("another.ipynb"))
+    done = course.grade("--jobs", "1")
+    assert "scratch.ipynb: exercises/submitted/ada/06_masks/06_masks.ipynb counts" in (
+        done.stderr
+    )
+    rows = course.rows()
+    assert sum(rows["ada", f"check_{name}"][0] for name in right()) == 8
+    assert len(list((course.root / "results" / "ada").iterdir())) == 3
+
+
+def test_a_mistake_of_nbgraders_stops_nobody_else(course, monkeypatch):
+    hand_in(course, "ada", right())
+    hand_in(course, "bob", right())
+    assert course.grade("--jobs", "1", "--no-gradebook").returncode == 0
+    jobs = [
+        batch.Job(one, "swordfish", Limits(1, 30), course.root / "results")
+        for one in told_apart(collect(course.submitted, course.root))
+    ]
+    gradebook, save = Course(course.root), Course.save
+
+    def fail(self, nb, record, *rest):
+        assert record["student"] != "ada", "no"
+        return save(self, nb, record, *rest)
+
+    monkeypatch.setattr(Course, "save", fail)
+    refused: set[str] = set()
+    monkeypatch.chdir(course.root)
+    assert len(list(batch.record_all(jobs, gradebook, 1, refused))) == 1
+    gradebook.close()
+    [problem] = refused
+    assert "ada" in problem
+    assert {student for student, _ in course.rows()} == {"bob"}
+    assert (course.root / "exercises" / "feedback" / "bob").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.collect import Handed, Unusable, collect, told_apart
+from autograder.collect import Handed, Unusable, clean, collect, told_apart
 from autograder.notebooks import MOST_BYTES, UnreadableNotebook, load
 
 
@@ -151,7 +151,63 @@ def test_what_is_no_zip_file_is_told(tmp_path):
 
 def test_no_two_students_share_a_name():
     names = ["a/b", "a_b", "A_B", "", "..", "a_b"]
-    safe = [one.student for one in told_apart([Handed(Path("x"), n) for n in names])]
+    handed = [Handed(Path(f"{i}.ipynb"), name) for i, name in enumerate(names)]
+    safe = [one.student for one in told_apart(handed)]
     assert safe[1] == safe[5]
     assert len({name.casefold() for name in safe}) == 5
     assert all(name.strip(". ") and "/" not in name for name in safe)
+    turned = [one.student for one in told_apart(handed[::-1])]
+    assert turned[::-1] == safe  # whoever comes first
+
+
+def test_no_name_is_too_long_for_a_file(tmp_path):
+    for name in ("Ж" * 140, "漢" * 200, "x" * 245, "a" * 119 + "é"):
+        safe = clean(f"{name}.ipynb")
+        (tmp_path / f"{safe}.json.part").write_text("")
+        assert safe.endswith(".ipynb")
+    assert clean("Ж" * 140) != clean("Ж" * 141)
+
+
+def test_whatever_stands_in_a_zip_file_the_rest_is_found(tmp_path):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("bob.ipynb", "{}" * 500)
+        file.writestr("ada.ipynb", "{}")
+        file.writestr("ada.ipynb/x.ipynb", "inside")
+        file.writestr("eve.IPYNB.txt", "as a browser saves it")
+    place = tmp_path / "odd.zip"
+    first = data.getvalue().index(b"bob.ipynb") + len("bob.ipynb")
+    text = bytearray(data.getvalue())
+    text[first : first + 4] = b"\xff\xff\xff\xff"  # no deflate stream
+    place.write_bytes(bytes(text))
+    told = found(place, tmp_path)
+    assert "cannot be read" in told["bob"][0]
+    assert told["ada"][0] == "{}"
+    assert told["ada.ipynb_"][0] == "inside"
+    assert told["eve.IPYNB"][0] == "as a browser saves it"
+
+
+def test_a_later_download_does_not_bring_back_an_earlier_one(tmp_path):
+    place = archive(tmp_path / "a.zip", "ada.ipynb", "bob.ipynb")
+    assert set(found(place, tmp_path)) == {"ada", "bob"}
+    archive(place, "ada.ipynb")
+    assert set(found(place, tmp_path)) == {"ada"}
+
+
+def test_whoever_handed_in_no_notebook_is_told(tmp_path):
+    folder = files(tmp_path / "in", "ada/06_masks/06_masks.ipynb", "bob/06_masks/x.pdf")
+    files(folder, "Eve Moore_12_assignsubmission_file_/essay.pdf", ".git/x/y")
+    refused = {h.student: (h.assignment, h.refusal) for h in collect(folder, tmp_path)}
+    nothing = "It holds no notebook."
+    assert refused == {
+        "ada": ("06_masks", ""),
+        "bob": ("06_masks", nothing),
+        "Eve Moore_12": (None, nothing),
+    }
+
+
+def test_a_file_name_does_not_change_who_somebody_is(tmp_path):
+    name = "Ada_1_assignsubmission_file_/Bob_2_assignsubmission_file_x.ipynb"
+    flat = "Ada_1_assignsubmission_file_Bob_2_assignsubmission_file_x.ipynb"
+    for one in (name, flat):
+        assert set(found(archive(tmp_path / "m.zip", one), tmp_path)) == {"Ada_1"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder import rules, specs
-from autograder.answers import Outcome, Raised
+from autograder.answers import Outcome, Raised, printable
 from autograder.course import assignment_of
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
 from autograder.judge import Verdict, judge, not_an_own_function
@@ -252,7 +252,7 @@ def is_import_of_solutions(trouble: Raised | Stopped | None) -> bool:
 def tell_trouble(notebook: Notebook, number: int, trouble: Raised | Stopped) -> str:
     """Say of a cell, by its number and its first line, what became of it."""
     first = dict(notebook.cells)[number].strip().partition("\n")[0]
-    cell = f"Cell {number} (`{first:.60}`)"
+    cell = f"Cell {number} (`{printable(first[:60])}`)"
     if isinstance(trouble, Stopped):
         return f"{cell} {trouble}; it was left out"
     text = f": {trouble.text}" if trouble.text else ""

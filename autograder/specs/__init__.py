@@ -24,13 +24,20 @@ def stems() -> list[str]:
 
 
 @functools.cache
+def functions() -> dict[str, str]:
+    """Every function that solutions define, and its chapter."""
+    return {
+        name: stem
+        for stem in stems()
+        for name in re.findall(
+            r"^def (\w+)\(", (SOLUTIONS / f"{stem}.py").read_text("utf-8"), re.M
+        )
+    }
+
+
 def stem_of(name: str) -> str | None:
     """The chapter whose solutions define a function of this name."""
-    for stem in stems():
-        source = (SOLUTIONS / f"{stem}.py").read_text("utf-8")
-        if re.search(rf"^def {re.escape(name)}\(", source, re.M):
-            return stem
-    return None
+    return functions().get(name)
 
 
 def exercises_of(stem: str) -> list[Exercise]:

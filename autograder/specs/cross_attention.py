@@ -772,7 +772,7 @@ decoder = Exercise(
 
 @decoder.probes
 def _(rng):
-    def some(b, h, n_target, n_source, d_head, why, *, masks=None, kind=float):
+    def some(b, h, n_target, n_source, d_head, why, *, masks=None, kind: type = float):
         d_model = h * d_head
 
         def normal(*shape):
