@@ -72,7 +72,9 @@ def known(job: Job) -> Record | None:
         is_valid = record["key"] == key_of(job, record["chapter"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if is_valid and not job.again else None
+    if not is_valid or job.again:
+        return None
+    return record | {"path": str(job.handed.path)}  # it may have been moved
 
 
 def judge(job: Job) -> Record:
@@ -134,15 +136,15 @@ def be_worker() -> None:
 class Pool:
     """Processes that work on a few things at a time; those that die are replaced."""
 
-    def __init__(self, workers: int, *, forks: bool = False) -> None:
+    def __init__(self, workers: int) -> None:
         self.workers = workers
-        # "spawn": a process that begins with nothing, as every system has it; on
-        # others than Linux, libraries may have begun what a copy cannot go on with
-        self.method = "fork" if forks and sys.platform == "linux" else "spawn"
         self.executor = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context(self.method)
+        # Copies of this process need not import again what it has imported. On other
+        # systems, libraries may have begun what a copy cannot go on with.
+        method = "fork" if sys.platform == "linux" else "spawn"
+        context = multiprocessing.get_context(method)
         return ProcessPoolExecutor(self.workers, context, be_worker)
 
     def work(
@@ -235,8 +237,7 @@ def record_all(
     def no_page(page: "Page") -> str:
         return f"{page.path}: start the same again."
 
-    # nbgrader takes seconds to import: copies of this process have done it already
-    with Pool(workers, forks=True) as pool:
+    with Pool(workers) as pool:  # these have nbgrader imported
         for problem in pool.work(write_feedback, pages(), no_page):
             if problem:
                 refused.add(problem)

@@ -6,8 +6,8 @@
 A class is compared twice: once as it is, with NumPy alone, and once with `import torch`
 in each notebook, as from chapter 17 on. For each repetition, in turn: `nbgrader
 autograde` and `nbgrader generate_feedback` with nbgrader's own preprocessors, and
-`autograder grade` on 1 and 2 jobs, once only to the verdicts and once to a written
-gradebook with feedback. Each starts from an empty gradebook, in processes of its own,
+`autograder grade` on 1 and 2 jobs, once only to the "verdicts" and once to a written
+gradebook with "feedback". Each starts from an empty gradebook, in processes of its own,
 start-up included. Points are compared one by one.
 """
 
@@ -108,13 +108,13 @@ def compare(count: int, repeat: int, folder: Path, *, torch: bool) -> dict[str, 
         verdicts = seconds(plain, ("nbgrader", "autograde", ASSIGNMENT))
         pages = seconds(plain, ("nbgrader", "generate_feedback", ASSIGNMENT))
         note("nbgrader, verdicts", verdicts)
-        note("nbgrader, gradebook and feedback", verdicts + pages)
+        note("nbgrader, feedback", verdicts + pages)
         for jobs in ("1", "2"):
             course.forget()
             name = f"ours on {jobs} job{'s' if jobs != '1' else ''}"
             options = ("--jobs", jobs)
             note(f"{name}, verdicts", seconds(course, ours(*options, "--no-gradebook")))
-            note(f"{name}, gradebook and feedback", seconds(course, ours(*options)))
+            note(f"{name}, feedback", seconds(course, ours(*options)))
     theirs, mine = plain.grades(), course.grades()
     different = {
         key for key, points in theirs.items() if points not in (None, mine.get(key))
