@@ -31,6 +31,13 @@ def number_kind(value: Any) -> str | None:
     return None
 
 
+def count_numbers(value: Any) -> float:
+    """How many numbers there are in a tree of numbers; of another tree, infinite."""
+    if isinstance(value, list | tuple):
+        return sum(map(count_numbers, value))
+    return np.size(value) if number_kind(value) else math.inf
+
+
 def fits_kind(answer: Any, expected: Any) -> bool:
     """Whether the answer is the kind of thing that was promised.
 

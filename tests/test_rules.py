@@ -9,10 +9,9 @@ import time
 import pytest
 from test_build import build
 
-from autograder import names, report, rules, specs
+from autograder import report, rules, specs
 from autograder.exercise import Exercise, Rule
 from autograder.live import verdict_on
-from autograder.runner import sandbox
 
 
 def attention(query, key, value):
@@ -1233,10 +1232,6 @@ def test_a_rule_is_told_in_the_notebook_and_on_the_page():
 def test_a_rule_on_what_is_no_name_is_refused(name):
     with pytest.raises(AssertionError):
         exercise(name)
-
-
-def test_the_same_magics_run_code_here_as_in_the_sandbox():
-    assert names.RUN == sandbox.RUN
 
 
 EXERCISES = [e for stem in specs.stems() for e in specs.exercises_of(stem)]
