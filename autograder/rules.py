@@ -72,10 +72,9 @@ DOORS = {"_os", "_sys", "builtins", "ctypes", "gc", "importlib", "inspect", "os"
          "pickle", "subprocess", "sys", "types"}  # fmt: skip
 # Attributes that lead to what is behind a function, a frame or an object.
 INSIDES = {"__builtins__", "__closure__", "__code__", "__dict__", "__getattr__",
-           "__getattribute__",
-           "__globals__", "__loader__", "__reduce__", "__reduce_ex__", "__self__",
-           "__spec__", "__subclasses__", "f_builtins", "f_globals", "f_locals",
-           "gi_frame"}  # fmt: skip
+           "__getattribute__", "__globals__", "__loader__", "__reduce__",
+           "__reduce_ex__", "__self__", "__spec__", "__subclasses__", "f_builtins",
+           "f_globals", "f_locals", "gi_frame"}  # fmt: skip
 # What, anywhere in a notebook, may give another meaning to any of its names.
 REBINDING = {"builtins.exec", "builtins.eval", "builtins.globals", "sys.modules",
              "sys._getframe", "sys.setprofile", "sys.settrace"}  # fmt: skip
@@ -314,9 +313,11 @@ class Search(ast.NodeVisitor):
             )
         if not isinstance(node, ast.Call):
             return False
-        if self.origins(node.func) & IMPORTERS:  # it may be any module, this one too
-            named = [*node.args, *(keyword.value for keyword in node.keywords)]
-            return not isinstance(named[0] if named else None, ast.Constant)
+        called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if called in ("import_module", "__import__"):
+            named = node.args[0] if node.args else None
+            known = isinstance(named, ast.Constant)  # else it may be this notebook
+            return not known and not self.origins(node.func).isdisjoint(IMPORTERS)
         if getattr(node.func, "id", "") not in ("vars", "locals", "setattr"):
             return False
         if not node.args:

@@ -130,9 +130,10 @@ def grade_notebook(
         if isinstance(trouble, Stopped)
     )
     submission.status = "graded"
-    if stops:
-        nothing = all(v.verdict in ("stopped", "missing") for v in verdicts)
-        submission.status = stops[0].status if nothing else "partly graded"
+    if stops and all(v.verdict in ("stopped", "missing") for v in verdicts):
+        submission.status = stops[0].status
+    elif stops or any(v.verdict == "stopped" for v in verdicts):
+        submission.status = "partly graded"
 
 
 def modules_of(notebook: Notebook) -> tuple[str, ...]:
@@ -225,8 +226,8 @@ def failed(exercise: Exercise, error: Exception) -> Verdict:
         exercise.name, exercise.points, "stopped",
         f"The grader itself failed on this answer: {plain_text(repr(error))}. Please "
         "report this to those who teach the course.",
-        hint="It is our mistake. Still, an answer of the kind and the shape that the "
-        "task names has never led to it.",
+        hint="Until it is mended, an answer of the kind and the shape that the task "
+        "names is the most likely to go through.",
     )  # fmt: skip
 
 

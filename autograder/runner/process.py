@@ -3,7 +3,6 @@
 import io
 import itertools
 import math
-import operator
 import queue
 import threading
 import time
@@ -197,12 +196,10 @@ def help_with(helpers: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     try:
         name, args, kwargs = call["call"], call["args"], call["kwargs"]
         helper = helpers[name]
-        parameters = signature(helper).parameters
-        given = signature(helper).bind(*args, **kwargs).arguments
-        for parameter, value in given.items():
-            if parameters[parameter].annotation is int:
-                operator.index(value)  # else 1e8 would be a length, and no large one
-        if work([*args, *kwargs.values()]) > LARGEST_HELP:
+        kinds = {k: p.annotation for k, p in signature(helper).parameters.items()}
+        given = signature(helper).bind(*args, **kwargs).arguments.items()
+        # where a length is due, 1e8 is one
+        if work([int(v) if kinds[k] is int else v for k, v in given]) > LARGEST_HELP:
             raise ValueError(f"{name} is called with too large an argument")
         value = tame(helper(*args, **kwargs))
         if isinstance(value, Opaque):
