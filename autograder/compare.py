@@ -67,6 +67,8 @@ def equal(answer: Any, expected: Any) -> bool:
     The tolerance is the one of the coarser type of the two, single at the coarsest
     unless half precision was expected: a coarse answer does not earn a coarse test.
     """
+    if type(answer) is type(expected) in (bool, int, float) and answer == expected:
+        return True  # quickly, for long lists of numbers
     if isinstance(expected, list | tuple):
         return (
             isinstance(answer, list | tuple)

@@ -20,7 +20,7 @@ from autograder.compare import (
 from autograder.exercise import Exercise
 from autograder.relations import Case
 
-MOST_NUMBERS = 1 << 17  # in an answer of the wrong kind that is looked at further
+MOST_NUMBERS = 1 << 16  # in an answer of the wrong kind that is looked at further
 
 # What an exception of these kinds usually means here, by its text.
 ADVICE = (
