@@ -29,8 +29,11 @@ COLLECTING = "AUTOGRADER_COLLECTING"
 
 HEADER = struct.Struct("<QQ")  # bytes of JSON, bytes of arrays
 NPY = struct.Struct("<8sH")  # magic and version, bytes of the header
-MAX_TREE, MAX_BLOB = 1 << 22, 1 << 25
+MAX_TREE, MAX_BLOB = 1 << 22, 1 << 23
+MAX_REPLY = 1 << 16  # bytes of JSON from a learner's process: what it holds is small
 MAX_ARRAY = 1 << 22  # bytes: no exercise asks for more
+MAX_AXES = 32  # NumPy takes more, and some of its functions do not
+MOST_CHANGED = 9  # names of arguments
 NUMBERS = "biufc"  # the kinds of dtype that an answer may have
 MAX_TEXT = 300
 
@@ -67,7 +70,8 @@ class Answer:
     warned: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "changed", tuple(map(plain_text, self.changed)))
+        names = tuple(map(plain_text, self.changed[:MOST_CHANGED]))
+        object.__setattr__(self, "changed", names)
         object.__setattr__(self, "warned", plain_text(self.warned))
 
 
@@ -191,18 +195,20 @@ def stir_memory(answer: Any) -> None:
 
 @contextlib.contextmanager
 def replaced(
-    function: Callable[..., Any], helpers: dict[str, Callable[..., Any]]
+    helpers: dict[str, Callable[..., Any]], *namespaces: dict[str, Any]
 ) -> Iterator[None]:
-    """Let a function, and all that lives beside it, see these helpers for a while."""
-    seen = getattr(function, "__globals__", {})
-    own = {name: seen[name] for name in helpers if name in seen}
-    seen.update(helpers)
+    """Let all that lives in these namespaces see the helpers for a while."""
+    different = list({id(namespace): namespace for namespace in namespaces}.values())
+    before = [{n: seen[n] for n in helpers if n in seen} for seen in different]
+    for seen in different:
+        seen.update(helpers)
     try:
         yield
     finally:
-        for name in helpers:
-            del seen[name]
-        seen.update(own)
+        for seen, own in zip(different, before, strict=True):
+            for name in helpers:
+                del seen[name]
+            seen.update(own)
 
 
 def same(old: Any, new: Any) -> bool:
@@ -249,7 +255,9 @@ def tame(value: Any) -> Any:
         value = np.asarray(value)[()]
         return value if value.dtype.kind in NUMBERS else Opaque(kind.__name__)
     if isinstance(value, np.ndarray):
-        if value.nbytes > MAX_ARRAY:
+        if value.ndim > MAX_AXES:
+            return Opaque(f"array of {value.ndim} axes")
+        if room(value.shape, value.itemsize) > MAX_ARRAY:
             limit = f"{MAX_ARRAY >> 20} MB"
             return Opaque(f"array of shape {value.shape}, larger than {limit}")
         plain = np.array(value, subok=False)
@@ -259,22 +267,29 @@ def tame(value: Any) -> Any:
     return Opaque(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
 
 
-def send(stream: IO[bytes], message: Any, *, flush: bool = True) -> None:
+def room(shape: tuple[int, ...], itemsize: int) -> int:
+    """Bytes of an array, and of what is made of one with an axis of length 0."""
+    return math.prod(max(length, 1) for length in shape) * itemsize
+
+
+def send(
+    stream: IO[bytes], message: Any, *, flush: bool = True, most: int = MAX_TREE
+) -> None:
     """Write one message; unless it is flushed it may wait for the next one."""
     arrays: list[bytes] = []
     tree = json.dumps(_plain(message, arrays)).encode()
     blob = b"".join(arrays)
-    if len(tree) > MAX_TREE or len(blob) > MAX_BLOB:
+    if len(tree) > most or len(blob) > MAX_BLOB:
         raise ValueError("the answer is too large")
     stream.write(HEADER.pack(len(tree), len(blob)) + tree + blob)
     if flush:
         stream.flush()
 
 
-def receive(stream: IO[bytes]) -> Any:
+def receive(stream: IO[bytes], most: int = MAX_TREE) -> Any:
     """Read one message; EOFError if there is none, ValueError if it is no message."""
     tree_size, blob_size = HEADER.unpack(_read(stream, HEADER.size))
-    if tree_size > MAX_TREE or blob_size > MAX_BLOB:
+    if tree_size > most or blob_size > MAX_BLOB:
         raise ValueError(f"a message of {tree_size} + {blob_size} bytes is too large")
     tree = json.loads(_read(stream, tree_size))
     return _restore(tree, io.BytesIO(_read(stream, blob_size)))
@@ -355,7 +370,8 @@ def _understand(header: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
         dtype.kind not in NUMBERS
         or is_fortran
         or min(shape, default=0) < 0
-        or size > MAX_ARRAY
+        or len(shape) > MAX_AXES
+        or room(shape, dtype.itemsize) > MAX_ARRAY
     ):
         raise ValueError(f"an array of {dtype} and of shape {shape}")
     return shape, dtype, size

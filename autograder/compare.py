@@ -31,6 +31,13 @@ def number_kind(value: Any) -> str | None:
     return None
 
 
+def count_numbers(value: Any) -> float:
+    """How many numbers there are in a tree of numbers; of another tree, infinite."""
+    if isinstance(value, list | tuple):
+        return sum(map(count_numbers, value))
+    return np.size(value) if number_kind(value) else math.inf
+
+
 def fits_kind(answer: Any, expected: Any) -> bool:
     """Whether the answer is the kind of thing that was promised.
 
@@ -60,6 +67,8 @@ def equal(answer: Any, expected: Any) -> bool:
     The tolerance is the one of the coarser type of the two, single at the coarsest
     unless half precision was expected: a coarse answer does not earn a coarse test.
     """
+    if type(answer) is type(expected) in (bool, int, float) and answer == expected:
+        return True  # quickly, for long lists of numbers
     if isinstance(expected, list | tuple):
         return (
             isinstance(answer, list | tuple)

@@ -30,10 +30,12 @@ def verdict_on(function: Callable[..., Any], seed: int = VISIBLE_SEED) -> Verdic
         if broken is not None:
             return broken
 
+    namespace = getattr(inspect.unwrap(function), "__globals__", {})
+
     def ask_here(
         exercise: Exercise, probes: list[Probe], helpers: list[str]
     ) -> list[Outcome]:
-        with replaced(function, right_helpers(exercise, helpers)):
+        with replaced(right_helpers(exercise, helpers), namespace):
             return [ask(function, p.args, p.kwargs, exercise.adapter) for p in probes]
 
     return judge(exercise, exercise.draw(seed), ask_here)

@@ -20,7 +20,8 @@ MOST_STEPS = 300_000
 LONGEST_PATH = 8
 LATER = math.inf  # when the body of a function runs: after all cells
 MAGIC = {"run_cell_magic", "run_line_magic"}
-RUN = ("time", "capture")  # the magics that run code, as in runner/sandbox.py
+RUN = ("time", "timeit", "capture")  # the magics that run code
+TIMEIT_OPTIONS = r"^(\s*-([nrpv]\s*\d+|[tcqo]+)(?=\s|$))*\s*"
 GIVEN = {"__builtins__", "get_ipython", "In", "Out"}  # without being defined
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -29,6 +30,18 @@ Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 class Unreadable(Exception):
     """It would take too long to follow the names of this code."""
+
+
+def run_by_magic(name: Any, line: Any, cell: Any = None) -> str | None:
+    """The code that a magic runs, once; None for a magic that runs none."""
+    if name not in RUN or not isinstance(line if cell is None else cell, str):
+        return None
+    if name == "timeit":
+        line = re.sub(TIMEIT_OPTIONS, "", str(line))
+    if cell is None:
+        return line
+    setup = line if name == "timeit" else ""
+    return f"{setup}\n{cell}"  # in place of the magic's own line
 
 
 class Scope:
@@ -297,6 +310,7 @@ class Code(ast.NodeVisitor):
                 self.visit(getattr(node, part))
         for part in ("body", "handlers", "cases", "orelse", "finalbody"):
             for child in getattr(node, part, []):
+                self.statement = node  # a pattern binds in it, not in the last body
                 self.visit(child)
         self.around = before
 
@@ -380,11 +394,12 @@ class Code(ast.NodeVisitor):
         if name:
             self.calls.setdefault(name, []).append(self.make(None, node))
         if getattr(node.func, "attr", "") in MAGIC and args:
-            first, last = (getattr(arg, "value", None) for arg in (args[0], args[-1]))
-            runs = first in RUN and isinstance(last, str) and self.scope is self.top
-            if runs:
-                self.add(str(last))
-            if runs or (isinstance(first, str) and first not in RUN):
+            texts = [getattr(arg, "value", None) for arg in args]
+            code = run_by_magic(*texts[:3]) if len(texts) > 1 else None
+            runs = code is not None and self.scope is self.top
+            if code is not None and runs:
+                self.add(code)
+            if runs or (isinstance(texts[0], str) and texts[0] not in RUN):
                 self.looked_at.add(node.func)
         if name == "setattr" and len(args) == 3 and isinstance(args[1], ast.Constant):
             self.store(args[0], str(args[1].value), args[2])

@@ -9,6 +9,10 @@ named in reached code counts as used, whether it is called or not.
 Where code is made of text, or a name is found by a computed text, a tree shows nothing:
 that is a breach too. So is, in reached code, every library that is not in KNOWN.
 
+This is for people who reach for a library by habit: they are told, and write it
+themselves. Somebody determined finds a way, in cells that the function does not reach
+for example; but the solutions are public anyway.
+
 What a tree cannot tell:
 - What an object is that comes from a call, a container or a parameter. A rule on
   `.softmax` counts on it, even if the object is the learner's own; a rule on a library
@@ -57,7 +61,8 @@ CLOSED = (
     "torch.jit", "torch.load", "torch.ops", "torch.package", "torch.serialization",
     "torch.utils.cpp_extension", "builtins.__import__", "builtins.__loader__",
     "builtins.__spec__", "builtins.compile", "builtins.eval", "builtins.exec",
-    "builtins.globals", "builtins.locals", "builtins.vars",
+    "builtins.globals", "builtins.locals", "builtins.vars", "typing.ForwardRef",
+    "typing.evaluate_forward_ref", "typing.get_type_hints",
 )  # fmt: skip
 # What finds something by its name: it has to be called right here, with a plain text.
 GETTERS = {"operator.attrgetter", "operator.methodcaller"}
@@ -66,17 +71,18 @@ BY_NAME = {"builtins.getattr", *GETTERS}
 DOORS = {"_os", "_sys", "builtins", "ctypes", "gc", "importlib", "inspect", "os",
          "pickle", "subprocess", "sys", "types"}  # fmt: skip
 # Attributes that lead to what is behind a function, a frame or an object.
-INSIDES = {"__builtins__", "__closure__", "__code__", "__dict__", "__getattribute__",
-           "__globals__", "__loader__", "__reduce__", "__reduce_ex__", "__self__",
-           "__spec__", "__subclasses__", "f_builtins", "f_globals", "f_locals",
-           "gi_frame"}  # fmt: skip
+INSIDES = {"__builtins__", "__closure__", "__code__", "__dict__", "__getattr__",
+           "__getattribute__", "__globals__", "__loader__", "__reduce__",
+           "__reduce_ex__", "__self__", "__spec__", "__subclasses__", "f_builtins",
+           "f_globals", "f_locals", "gi_frame"}  # fmt: skip
 # What, anywhere in a notebook, may give another meaning to any of its names.
 REBINDING = {"builtins.exec", "builtins.eval", "builtins.globals", "sys.modules",
              "sys._getframe", "sys.setprofile", "sys.settrace"}  # fmt: skip
 REBINDING_MODULES = {"__main__", "builtins", "ctypes"}
+IMPORTERS = {"builtins.__import__", "importlib.import_module"}
 REBINDING_ATTRIBUTES = MAGIC | {
-    "__builtins__", "__globals__", "_getframe", "f_globals", "f_locals", "get_objects",
-    "get_referents", "get_referrers",
+    "__builtins__", "__globals__", "_getframe", "_run_source", "f_globals", "f_locals",
+    "get_objects", "get_referents", "get_referrers",
 }  # fmt: skip
 
 
@@ -305,12 +311,14 @@ class Search(ast.NodeVisitor):
                 or (node.attr == "modules" and "sys.modules" in self.origins(node))
                 or (node.attr == "__dict__" and self.is_library(node.value))
             )
-        called = getattr(getattr(node, "func", None), "id", "")
-        if not isinstance(node, ast.Call) or called not in (
-            "vars",
-            "locals",
-            "setattr",
-        ):
+        if not isinstance(node, ast.Call):
+            return False
+        called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if called in ("import_module", "__import__"):
+            named = node.args[0] if node.args else None
+            known = isinstance(named, ast.Constant)  # else it may be this notebook
+            return not known and not self.origins(node.func).isdisjoint(IMPORTERS)
+        if getattr(node.func, "id", "") not in ("vars", "locals", "setattr"):
             return False
         if not node.args:
             return use.when < LATER
@@ -402,8 +410,14 @@ class Search(ast.NodeVisitor):
         for part in (*node.args, *node.keywords):
             self.visit(part)
 
-    def get(self, node: ast.Call, text: object) -> None:
-        """An attribute is taken by attrgetter or methodcaller, of anything."""
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        """A pattern takes attributes: case object(shape=s)."""
+        for name in node.kwd_attrs:
+            self.get(node, name)
+        self.generic_visit(node)
+
+    def get(self, node: ast.AST, text: object) -> None:
+        """An attribute is taken of anything, by attrgetter, methodcaller or match."""
         if not isinstance(text, str):
             self.report(node)
             return

@@ -1,7 +1,10 @@
 """What goes over the wire comes back the same, and nothing else gets through."""
 
 import io
+import json
 import struct
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from autograder import answers, report, specs
-from autograder.answers import Answer, Opaque, Raised, ask, receive, send
+from autograder.answers import (
+    MAX_REPLY,
+    Answer,
+    Opaque,
+    Raised,
+    ask,
+    receive,
+    replaced,
+    send,
+)
 from autograder.exercise import Exercise, Probe
 from autograder.judge import judge
 from solutions import masks
@@ -96,6 +108,12 @@ FORGED = {
     "no numbers, for ever": npy(
         "{'descr': '|V0', 'fortran_order': False, 'shape': (1099511627776,)}"
     ),
+    "33 axes": npy(
+        "{'descr': '|b1', 'fortran_order': False, 'shape': (" + "1," * 33 + ")}", b"1"
+    ),
+    "nothing, 2**40 times": npy(
+        "{'descr': '|b1', 'fortran_order': False, 'shape': (1099511627776, 0)}"
+    ),
     "no literal": npy("__import__('os').abort()"),
     "another magic": b"PK\x03\x04" + bytes(99),
 }
@@ -125,6 +143,21 @@ def test_a_header_that_promises_too_much_is_refused_before_it_is_read(sizes):
         receive(io.BytesIO(struct.pack("<QQ", *sizes) + b"{}"))
 
 
+def test_a_reply_is_small():
+    tree = b"[" + b"[]," * (MAX_REPLY // 3) + b"0]"
+    frame = struct.pack("<QQ", len(tree), 0) + tree
+    receive(io.BytesIO(frame))
+    with pytest.raises(ValueError, match="too large"):
+        receive(io.BytesIO(frame), MAX_REPLY)
+    with pytest.raises(ValueError, match="too large"):
+        send(io.BytesIO(), [[]] * MAX_REPLY, most=MAX_REPLY)
+
+
+def test_what_an_answer_says_besides_is_short():
+    answer = Answer(0, ("x" * 10**6,) * 10**6, "x" * 10**6)
+    assert len(repr(answer)) < 4000
+
+
 def test_nothing_pickled_is_read():
     stream = io.BytesIO()
     np.save(stream, np.array([{}], dtype=object), allow_pickle=True)
@@ -152,6 +185,11 @@ def test_half_a_message_is_the_end():
         (np.array([None]), "array of object"),
         (np.zeros(1 << 20), "array of shape (1048576,), larger than 4 MB"),
         (iter([1]), "list_iterator"),
+        (np.zeros((1,) * 33), "array of 33 axes"),
+        (
+            np.zeros((1 << 40, 0)),
+            "array of shape (1099511627776, 0), larger than 4 MB",
+        ),
     ],
 )
 def test_what_is_no_answer_is_only_named(value, name):
@@ -193,6 +231,13 @@ def test_freed_memory_holds_no_right_answer_of_several_arrays():
     _, second, third = (ask(lazy, (9,), {}).value for _ in range(3))
     for one, other in zip(second, third, strict=True):
         assert not np.array_equal(one, other)
+
+
+def test_helpers_are_replaced_for_a_while_in_each_namespace():
+    one, other = {"f": 1}, {}
+    with replaced({"f": 2}, one, one, other):
+        assert (one, other) == ({"f": 2}, {"f": 2})
+    assert (one, other) == ({"f": 1}, {})
 
 
 def test_an_exercise_may_be_called_by_an_adapter():
@@ -242,3 +287,74 @@ def test_whatever_comes_as_an_answer_is_judged_and_can_be_shown(exercise, values
     assert verdict.message
     assert report.as_html(verdict)
     assert report.as_text(verdict)
+
+
+# Whatever bytes a learner's process writes
+
+DTYPES = st.sampled_from(["?", "i1", "u8", "f2", "f4", "f8", "g", "F", "D", "G", ">f8"])
+NPY_FILES = hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, max_dims=8, min_side=0))
+AXES = st.integers(9, 40).map(lambda ndim: np.ones((1,) * ndim, bool))
+
+
+def tagged(inner: st.SearchStrategy) -> st.SearchStrategy:
+    """What receive() makes tuples, dicts, answers and exceptions of, or refuses."""
+    texts = {"type_name": inner, "text": inner, "line": inner, "binding": inner}
+    return st.one_of(
+        st.lists(inner, max_size=4),
+        st.fixed_dictionaries({"tuple": st.lists(inner, max_size=4)}),
+        st.fixed_dictionaries({"dict": st.lists(st.tuples(st.text(), inner))}),
+        st.fixed_dictionaries({"Opaque": st.fixed_dictionaries({"type_name": inner})}),
+        st.fixed_dictionaries({"Raised": st.fixed_dictionaries(texts)}),
+    )
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+FORGERIES = st.recursive(PLAIN | st.just({"array": True}), tagged, max_leaves=12)
+ANSWERS = st.fixed_dictionaries(
+    {"value": FORGERIES, "changed": st.lists(FORGERIES) | FORGERIES, "warned": PLAIN}
+)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(ANSWERS, st.lists(NPY_FILES | AXES, min_size=9, max_size=9))
+def test_whatever_is_forged_is_refused_or_judged(exercise, forged, arrays):
+    blob = io.BytesIO()
+    for array in arrays:
+        np.lib.format.write_array(blob, array, (1, 0))
+    tree = json.dumps({"Answer": forged}).encode()
+    frame = struct.pack("<QQ", len(tree), len(blob.getvalue())) + tree
+    try:
+        outcome = receive(io.BytesIO(frame + blob.getvalue()), MAX_REPLY)
+    except Exception:  # any one ends that submission
+        return
+    probes = exercise.draw()
+    verdict = judge(exercise, probes, lambda e, p, h: [outcome] * len(p))
+    assert verdict.points == 0
+    assert 0 < len(verdict.message) < 5000
+    assert report.as_html(verdict)
+    assert report.as_text(verdict)
+
+
+ODD = {
+    "ragged text": ["x" * 50_000] + [""] * 20_000,
+    "many numbers": [[0.5] * 99] * 150,
+    "a text": "x" * 10**6,
+    "numbers and a text": [[1.0, "x"]],
+    "a dict": {"x": 1},
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_only_numbers_are_read_as_an_array(kind):
+    """Text would take as much room for each place as its longest."""
+    [causal] = [e for e in EXERCISES if e.name == "causal_mask"]
+    answer = [Answer(ODD[kind])]
+    before = time.process_time()
+    tracemalloc.start()
+    verdict = judge(causal, causal.draw(), lambda e, p, h: answer * len(p))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert verdict.points == 0
+    assert most < 50 << 20
+    assert time.process_time() - before < 20

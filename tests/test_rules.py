@@ -9,10 +9,9 @@ import time
 import pytest
 from test_build import build
 
-from autograder import names, report, rules, specs
+from autograder import report, rules, specs
 from autograder.exercise import Exercise, Rule
 from autograder.live import verdict_on
-from autograder.runner import sandbox
 
 
 def attention(query, key, value):
@@ -639,6 +638,74 @@ BREACHES = {
     },
 }
 
+BREACHES["linalg"] |= {
+    "an attribute in a pattern": """
+        import numpy as np
+        def attention(q, k, v):
+            match np:
+                case object(linalg=found):
+                    return found.inv(q)
+    """,
+    "a pattern outside, behind another case": """
+        import numpy as np
+        match np:
+            case None:
+                x = 1
+            case object(linalg=found):
+                y = 2
+        def attention(q, k, v):
+            return found.inv(q)
+    """,
+    "an annotation in quotes": """
+        import typing
+        def attention(q, k, v):
+            def f(x: "np.linalg.inv"): pass
+            return typing.get_type_hints(f)["x"](q)
+    """,
+    "a reference in quotes": """
+        from typing import ForwardRef
+        f = ForwardRef("np.linalg.inv")
+        def attention(q, k, v):
+            return f._evaluate({}, {}, recursive_guard=frozenset())(q)
+    """,
+    "a module's own __getattr__": """
+        import numpy as np
+        def attention(q, k, v):
+            return np.__getattr__("linalg").inv(q)
+    """,
+    "an import by a computed name": """
+        def attention(q, k, v):
+            return q
+        ---
+        import importlib
+        here = importlib.import_module("__ma" + "in__")
+    """,
+    "such an import under another name": """
+        def attention(q, k, v):
+            return q
+        ---
+        name = "__ma" + "in__"
+        here = __import__(name)
+    """,
+    "the stand-in for IPython": """
+        def attention(q, k, v):
+            return q
+        ---
+        get_ipython()._run_source("attention = 1")
+    """,
+    "code that is timed": """
+        import numpy as np
+        ---
+        %%timeit -n 1 f = np.linalg.inv
+        def attention(q, k, v):
+            return f(q)
+    """,
+    "a line that is timed": """
+        import numpy as np
+        %timeit -r3 -n1 attention = np.linalg.inv
+    """,
+}
+
 HONEST = {
     "sdpa": {
         "its own": """
@@ -1101,6 +1168,35 @@ HONEST = {
 }
 
 
+HONEST["linalg"] |= {
+    "patterns": """
+        def attention(q, k, v):
+            match q.shape:
+                case (n,):
+                    return q
+                case object(real=r):
+                    return r @ k
+    """,
+    "an import by name": """
+        import importlib
+        for library in (importlib.import_module("numpy"), __import__("torch")):
+            print(library.__version__)
+        def import_module(name):
+            return name
+        import_module("a" + "b")
+        def attention(q, k, v):
+            return q
+    """,
+    "timing": """
+        import numpy as np
+        def attention(q, k, v):
+            return q
+        ---
+        %timeit -n1 np.linalg.inv(np.eye(3))
+    """,
+}
+
+
 @pytest.mark.parametrize(("rule", "text"), parameters(BREACHES))
 def test_what_breaks_a_rule_is_found(rule, text):
     verdict = judged(rule, text)
@@ -1233,10 +1329,6 @@ def test_a_rule_is_told_in_the_notebook_and_on_the_page():
 def test_a_rule_on_what_is_no_name_is_refused(name):
     with pytest.raises(AssertionError):
         exercise(name)
-
-
-def test_the_same_magics_run_code_here_as_in_the_sandbox():
-    assert names.RUN == sandbox.RUN
 
 
 EXERCISES = [e for stem in specs.stems() for e in specs.exercises_of(stem)]

@@ -9,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autograder.course import ROOT
-from autograder.notebooks import fill, load, write
+from autograder.notebooks import Notebook, fill, load, write
+from autograder.runner import coordinator
 from autograder.runner import start as starting
-from autograder.runner.coordinator import Submission, grade
+from autograder.runner.coordinator import Submission, grade, modules_of
 from autograder.runner.namespaces import Filter
+from autograder.runner.process import Process, help_with
 from autograder.runner.start import Limits, Refused, start
 from solutions import masks
 
@@ -340,3 +343,156 @@ def test_the_folder_of_a_process_is_removed(graded, tmp_path, monkeypatch):
     assert str(tmp_path / "notebook-") in text
     assert not list(tmp_path.glob("notebook-*"))
     assert shutil.which("sh")  # what it saw of the path
+
+
+# What is asked of the grader itself
+
+
+def test_what_a_notebook_imports_is_found_without_looking_twice():
+    cells = [(1, "\n" * 200_000 + "x"), (2, " \t" * 200_000 + "x"), (3, "?\n\n" * 9999)]
+    before = time.process_time()
+    assert modules_of(Notebook(cells, "masks"))
+    assert not modules_of(Notebook(cells[:2], "masks"))
+    assert modules_of(Notebook([(1, "x = 1\n \t%time x")], "masks"))
+    assert time.process_time() - before < 2
+
+
+def test_the_time_of_a_notebook_begins_when_the_grader_has_read_it(graded, monkeypatch):
+    def slow(notebook):
+        time.sleep(1.2)
+        return ()
+
+    monkeypatch.setattr(coordinator, "modules_of", slow)
+    assert graded(notebook_seconds=1.1, sandbox="never").points == ALL
+
+
+LARGE = np.ones(700, bool)
+TOO_MUCH = {
+    "two lengths": ("causal_mask", (9000, 9000)),
+    "a length that is no integer": ("causal_mask", (1, 1e8)),
+    "one that is an array": ("causal_mask", (1, np.array(1e8))),
+    "one that is infinite": ("causal_mask", (1, float("inf"))),
+    "one besides nothing": ("causal_mask", (0, 10**9)),
+    "a broadcast": (
+        "combine_masks",
+        (LARGE[:, None, None], LARGE[:, None], LARGE),
+    ),
+    "a square": ("decoder_mask", (np.ones((1, 20_000), int), 0)),
+    "other arguments": ("causal_mask", (1, 2, 3)),
+    "text": ("causal_mask", ("a", "b")),
+    "no function": ("no_mask", ()),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_a_right_helper_is_not_made_to_work(kind):
+    name, args = TOO_MUCH[kind]
+    helpers = {name: getattr(masks, name) for name in NAMES}
+    before = time.process_time()
+    assert list(help_with(helpers, {"call": name, "args": args, "kwargs": {}})) == [
+        "error"
+    ]
+    assert time.process_time() - before < 0.5
+
+
+@pytest.mark.parametrize(
+    "value", [1j, np.ones(1 << 20), [np.ones(1 << 18)] * 9, "x" * (1 << 23), 2**70]
+)
+def test_what_a_right_helper_cannot_send_is_an_error(value):
+    call = {"call": "helper", "args": (), "kwargs": {}}
+    assert "error" in help_with({"helper": lambda: value}, call)
+
+
+@pytest.mark.parametrize("args", [(3, 5), (np.int64(3), np.array(5)), (3.0, 5)])
+def test_a_right_helper_answers(args):
+    helpers = {"causal_mask": masks.causal_mask}
+    call = {"call": "causal_mask", "args": args, "kwargs": {}}
+    assert np.array_equal(help_with(helpers, call)["value"], masks.causal_mask(3, 5))
+
+
+def test_what_the_grader_fails_on_costs_only_the_points_of_that_function(
+    graded, monkeypatch
+):
+    judge = coordinator.judge
+
+    def fails(exercise, *arguments):
+        if exercise.name == "decoder_mask":
+            raise RuntimeError("maximum supported dimension")
+        return judge(exercise, *arguments)
+
+    monkeypatch.setattr(coordinator, "judge", fails)
+    submission = graded()
+    assert (submission.status, submission.points) == ("partly graded", ALL - 3)
+    assert "grader itself failed" in told(submission)
+    assert "RuntimeError('maximum supported dimension')" in told(submission)
+    assert "report this" in told(submission)
+
+
+# Notebooks that run in Jupyter
+
+
+JUPYTER = {
+    "await": (
+        "import asyncio\nasync def f(): return await asyncio.sleep(0, 3)",
+        "three = await f()\nassert three == 3",
+        "async with asyncio.Lock():\n    assert [x async for x in "
+        "(await f() for _ in range(1))] == [3]",
+    ),
+    "a future statement": (
+        "from __future__ import annotations",
+        "def f(x: Unknown) -> Unknown: return x",
+    ),
+    "IPython's own get_ipython": (
+        "from IPython import get_ipython\n"
+        "get_ipython().run_line_magic('matplotlib', 'inline')\n"
+        "assert 'IPKernelApp' not in get_ipython().config",
+    ),
+    "one that comes before IPython": (
+        "assert 'IPKernelApp' not in get_ipython().config",
+        "import matplotlib.pyplot as plt\nimport IPython\n%matplotlib inline\n"
+        "plt.ion(); plt.plot([1]); plt.show()",
+    ),
+    "a module that it writes": (
+        "%%writefile own.py\nx = 1",
+        "%%writefile -a own.py\ny = 2",
+        "import own\nassert (own.x, own.y) == (1, 2)",
+    ),
+    "a name and a question": (
+        "import getpass\nassert getpass.getuser()",
+        "assert input('How many? ') == ''",
+    ),
+    "what is timed": (
+        "%timeit -n1 -r 3 x = 1",
+        "%%timeit -n 10 -o z = 3\ny = z + x",
+        "assert (x, y) == (1, 4)",
+    ),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("kind", JUPYTER)
+def test_what_runs_in_jupyter_runs_here(kind, level):
+    cells = list(enumerate(JUPYTER[kind], start=1))
+    modules = modules_of(Notebook(cells, "masks"))
+    with Process(Limits(sandbox=level), modules) as process:
+        assert list(process.run(cells)) == [(number, None) for number, _ in cells]
+
+
+DECODER = """
+    n = tokens.shape[1]
+    return combine_masks(causal_mask(n, n), padding_mask(tokens, pad_id))
+"""
+CALLED = {
+    "a partial": "import functools\ndef mine(tokens, pad_id, other):"
+    f"{DECODER}decoder_mask = functools.partial(mine, other=None)",
+    "an object": "class Mine:\n  def __call__(self, tokens, pad_id):"
+    f"{DECODER}decoder_mask = Mine()",
+}
+
+
+@pytest.mark.parametrize("kind", CALLED)
+def test_who_is_called_as_a_function_is_given_right_helpers(graded, kind):
+    nothing = "def causal_mask(q_len, k_len): return None"
+    submission = graded({"causal_mask": nothing, "decoder_mask": CALLED[kind]})
+    assert submission.points == ALL - 2
+    assert "with a right `causal_mask` in place of yours" in told(submission)

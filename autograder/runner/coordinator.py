@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder import rules, specs
-from autograder.answers import Outcome, Raised, printable
+from autograder.answers import Outcome, Raised, plain_text, printable
 from autograder.course import assignment_of
 from autograder.exercise import VISIBLE_SEED, Exercise, Probe
 from autograder.judge import Verdict, judge, not_an_own_function
@@ -19,7 +19,7 @@ MOST_STOPS = 8  # after so many loops and crashes the rest of a notebook is give
 
 # Modules that take long to import, and how the use of one is seen in a notebook.
 SLOW = {
-    "IPython.core.inputtransformer2": r"^\s*[%!?]|\?\s*$",
+    "IPython.core.inputtransformer2": r"^[ \t]*[%!?]|\?[ \t]*$",
     "matplotlib.pyplot": r"\bmatplotlib\b",
     "torch": r"\btorch\b",
 }
@@ -101,13 +101,14 @@ def grade_notebook(
     """
     grading = Grading(notebook, seed)
     stops: list[Stopped] = []
+    modules = modules_of(notebook)
     until = time.monotonic() + limits.notebook_seconds
     while not stops or (
         not grading.is_complete()
         and len(stops) < MOST_STOPS
         and time.monotonic() < until
     ):
-        with Process(limits, modules_of(notebook), until) as process:
+        with Process(limits, modules, until) as process:
             submission.ran_in = process.level
             try:
                 grading.run_cells(process)
@@ -129,9 +130,10 @@ def grade_notebook(
         if isinstance(trouble, Stopped)
     )
     submission.status = "graded"
-    if stops:
-        nothing = all(v.verdict in ("stopped", "missing") for v in verdicts)
-        submission.status = stops[0].status if nothing else "partly graded"
+    if stops and all(v.verdict in ("stopped", "missing") for v in verdicts):
+        submission.status = stops[0].status
+    elif stops or any(v.verdict == "stopped" for v in verdicts):
+        submission.status = "partly graded"
 
 
 def modules_of(notebook: Notebook) -> tuple[str, ...]:
@@ -206,6 +208,8 @@ class Grading:
                 known[name] = stopped(exercise, stop, "Your function")
             self.ended.add(name)
             raise
+        except Exception as error:  # a mistake of ours must not cost other points
+            return failed(exercise, error)
 
 
 def stopped(exercise: Exercise, stop: Stopped, what: str) -> Verdict:
@@ -213,6 +217,17 @@ def stopped(exercise: Exercise, stop: Stopped, what: str) -> Verdict:
     return Verdict(
         exercise.name, exercise.points, "stopped", fact,
         mistake=fact, way="law", hint=HINTS[stop.status],
+    )  # fmt: skip
+
+
+def failed(exercise: Exercise, error: Exception) -> Verdict:
+    """The grader itself cannot say what an answer is."""
+    return Verdict(
+        exercise.name, exercise.points, "stopped",
+        f"The grader itself failed on this answer: {plain_text(repr(error))}. Please "
+        "report this to those who teach the course.",
+        hint="Until it is mended, an answer of the kind and the shape that the task "
+        "names is the most likely to go through.",
     )  # fmt: skip
 
 

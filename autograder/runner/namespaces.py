@@ -47,16 +47,17 @@ SYSTEM = (
 
 
 # Calls of the kernel that no notebook needs. Most are refused anyhow, for want of
-# privileges; many of the kernel's mistakes were found in these.
+# privileges; many of the kernel's mistakes were found in these. Others give memory that
+# no limit counts: those of memfd, and of shared memory, queues and semaphores.
 FILTERED = (
     "acct", "add_key", "bpf", "clone3", "delete_module", "finit_module", "fsconfig",
     "fsmount", "fsopen", "fspick", "init_module", "io_uring_enter", "io_uring_register",
-    "io_uring_setup", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "mount",
-    "mount_setattr", "move_mount", "name_to_handle_at", "open_by_handle_at",
-    "open_tree", "perf_event_open", "pivot_root", "process_madvise",
-    "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot",
-    "request_key", "setns", "swapoff", "swapon", "syslog", "umount2", "unshare",
-    "userfaultfd", "vmsplice",
+    "io_uring_setup", "kcmp", "kexec_file_load", "kexec_load", "keyctl",
+    "memfd_create", "memfd_secret", "mount", "mount_setattr", "move_mount", "mq_open",
+    "msgget", "name_to_handle_at", "open_by_handle_at", "open_tree", "perf_event_open",
+    "pivot_root", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace",
+    "quotactl", "reboot", "request_key", "semget", "setns", "shmat", "shmget",
+    "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd", "vmsplice",
 )  # fmt: skip
 
 

@@ -1,20 +1,34 @@
 """A learner's process as the trusted side sees it: requests, replies, deadlines."""
 
+import io
+import itertools
+import math
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from inspect import signature
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from autograder.answers import Answer, Outcome, Raised, receive, send
+from autograder.answers import (
+    MAX_REPLY,
+    Answer,
+    Opaque,
+    Outcome,
+    Raised,
+    plain_text,
+    receive,
+    send,
+    tame,
+)
 from autograder.exercise import Exercise, Probe
 from autograder.judge import right_helpers
 from autograder.runner.start import Limits, start
 
-LARGEST_HELP = 20_000  # numbers in a call that a right helper answers
+LARGEST_HELP = 1 << 22  # numbers that a right helper may be made to work on
 
 
 class Stopped(Exception):
@@ -59,7 +73,7 @@ class Process:
     def _listen(self) -> None:
         while self.expected.get():
             try:
-                self.arrived.put(receive(self.started.replies))
+                self.arrived.put(receive(self.started.replies, MAX_REPLY))
             except Exception as error:  # the end, or something that is no message
                 self.arrived.put(error)
 
@@ -149,7 +163,8 @@ class Process:
             self.tell(help_with(helpers, reply), 1)
             reply = self.wait(until)
         if "missing" in reply:
-            raise Missing(str(reply["missing"]) if reply["missing"] else None)
+            name = reply["missing"]
+            raise Missing(None if name is None else plain_text(name)[:100])
         outcome = reply.get("outcome")
         if not isinstance(outcome, Answer | Raised):
             raise no_answer()
@@ -179,16 +194,47 @@ class Process:
 def help_with(helpers: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     """Answer a learner's call of an earlier exercise with the solution's answer."""
     try:
-        helper, args, kwargs = helpers[call["call"]], call["args"], call["kwargs"]
-        if size([*args, *kwargs.values()]) > LARGEST_HELP:
-            raise ValueError(f"{call['call']} is called with too large an argument")
-        return {"value": helper(*args, **kwargs)}
+        name, args, kwargs = call["call"], call["args"], call["kwargs"]
+        helper = helpers[name]
+        kinds = {k: p.annotation for k, p in signature(helper).parameters.items()}
+        given = signature(helper).bind(*args, **kwargs).arguments.items()
+        # where a length is due, 1e8 is one
+        if work([int(v) if kinds[k] is int else v for k, v in given]) > LARGEST_HELP:
+            raise ValueError(f"{name} is called with too large an argument")
+        value = tame(helper(*args, **kwargs))
+        if isinstance(value, Opaque):
+            raise ValueError(f"{name} gives back {value.type_name}")
+        reply = {"value": value}
+        send(io.BytesIO(), reply)  # what cannot be sent is an error here
+        return reply
     except Exception as error:
-        return {"error": str(error)}
+        return {"error": plain_text(error)}
+
+
+def work(values: list[Any]) -> int:
+    """A bound on the numbers that an answer to these arguments can have.
+
+    At most it has one for each pair of numbers, as a product of matrices or a mask of
+    queries and keys has, or for each place of a broadcast of all.
+    """
+    pairs = max(map(size, values), default=0) ** 2
+    shapes = [np.shape(leaf)[::-1] for leaf in leaves(values)]
+    axes = itertools.zip_longest(*shapes, fillvalue=1)
+    return max(pairs, math.prod(max(1, *lengths) for lengths in axes))
 
 
 def size(value: Any) -> int:
-    """A bound on the lengths that an answer to these arguments can have."""
+    """The numbers in an argument; one number may be a length, and counts as many."""
+    return sum(
+        abs(int(leaf))
+        if np.ndim(leaf) == 0 and isinstance(leaf, int | np.integer | np.ndarray)
+        else np.size(leaf)
+        for leaf in leaves(value)
+    )
+
+
+def leaves(value: Any) -> Iterable[Any]:
+    """All that is in a tree of lists and tuples, but these."""
     if isinstance(value, list | tuple):
-        return sum(map(size, value))
-    return abs(int(value)) if isinstance(value, int | np.integer) else np.size(value)
+        return itertools.chain.from_iterable(map(leaves, value))
+    return [value]

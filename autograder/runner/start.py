@@ -76,7 +76,10 @@ def environment(home: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     # one thread: more would only wait for each other, and forks must not have any
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-    return kept | threads | {COLLECTING: "1", "MPLBACKEND": "Agg", "HOME": home}
+    return kept | threads | {
+        COLLECTING: "1", "MPLBACKEND": "Agg", "HOME": home,
+        "USER": "learner", "LOGNAME": "learner",
+    }  # fmt: skip
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -231,6 +231,27 @@ add("other dtypes", tried(
     "defined",
 ))  # fmt: skip
 
+add("33 axes", tried(
+    "answers with an array of 33 axes, which NumPy's own iterators refuse",
+    "import numpy as np\nglobal combine_masks\n"
+    "combine_masks = lambda *m: np.ones((1,) * 33, bool)\nreturn 'defined'",
+    "defined",
+))  # fmt: skip
+
+add("a long text among short ones", tried(
+    "answers with a list of texts that takes 80 GB as an array",
+    "global combine_masks\n"
+    "combine_masks = lambda *m: ['x' * 1000000] + [''] * 20000\nreturn 'defined'",
+    "defined",
+))  # fmt: skip
+
+add("an empty array", tried(
+    "answers with an array of no numbers, but a trillion rows",
+    "import numpy as np\nglobal combine_masks\n"
+    "combine_masks = lambda *m: np.ones((1 << 40, 0), bool)\nreturn 'defined'",
+    "defined",
+))  # fmt: skip
+
 add("a huge view", tried(
     "answers with a view of 2**40 elements of one byte",
     "import numpy as np\nglobal combine_masks\n"
@@ -347,6 +368,57 @@ add("other descriptors", tried(
     "1", "2",
 ))  # fmt: skip
 
+RAW = """import os, struct
+def write(tree):
+    for number in range(3, 30):
+        try:
+            with os.fdopen(number, 'wb', closefd=False) as stream:
+                stream.write(struct.pack('<QQ', len(tree), 0) + tree)
+        except OSError:
+            pass
+"""
+add("forged lists", tried(
+    "writes an answer of a million empty lists",
+    RAW + "global combine_masks\ndef combine_masks(*attn_masks):\n"
+    "    write(b'{\"dict\": [[\"outcome\", {\"Answer\": {\"value\": ['\n"
+    "          + b'[],' * 1300000 + b'0], \"changed\": []}}]]}')\nreturn 'defined'",
+    "defined", status="partly graded",
+))  # fmt: skip
+
+add("forged names of arguments", tried(
+    "writes an answer that has changed ten thousand arguments with long names",
+    RAW + "global combine_masks\ndef combine_masks(*attn_masks):\n"
+    "    names = ['%05d' % i + 'y' * 290 for i in range(10000)]\n"
+    "    import json\n    answer = {'value': 0, 'changed': names}\n"
+    "    write(json.dumps({'dict': [['outcome', {'Answer': answer}]]}).encode())\n"
+    "return 'defined'",
+    "defined", status="partly graded",
+))  # fmt: skip
+
+add("a forged type", tried(
+    "writes that its function is of a type with a name of four million letters",
+    RAW + "global combine_masks\ndef combine_masks(*attn_masks):\n"
+    "    write(b'{\"dict\": [[\"missing\", \"' + b'z' * 4000000 + b'\"]]}')\n"
+    "return 'defined'",
+    "defined", status="partly graded",
+))  # fmt: skip
+
+add("a right helper's appetite", tried(
+    "asks a right helper for a mask of 343 million places",
+    "import numpy as np\nglobal decoder_mask\ndef decoder_mask(tokens, pad_id):\n"
+    "    row = np.ones(700, bool)\n"
+    "    return combine_masks(row[:, None, None], row[:, None], row)\n"
+    "return 'defined'",
+    "defined",
+))  # fmt: skip
+
+add("a right helper's reply", tried(
+    "asks a right helper for a mask that is too large to be sent",
+    "global causal_mask, decoder_mask\ncausal_mask = lambda q_len, k_len: None\n"
+    "decoder_mask = lambda tokens, pad_id: causal_mask(1, 1e8)\nreturn 'defined'",
+    "defined",
+))  # fmt: skip
+
 # Ends, loops and appetites
 
 add("os._exit", tried("ends the process", "import os\nos._exit(0)", "(exit status 0)",
@@ -374,6 +446,17 @@ add("recursion", tried(
 ))  # fmt: skip
 add("3 GB of memory", tried(
     "allocates 3 GB", "return len(bytearray(3 << 30))", "MemoryError",
+))  # fmt: skip
+add("memory without a name", tried(
+    "puts 64 MB into a file of the memory that has no name",
+    "import os\nfile = os.memfd_create('x')\nos.posix_fallocate(file, 0, 64 << 20)",
+    "PermissionError", None,
+))  # fmt: skip
+add("shared memory", tried(
+    "asks for 64 MB of System V's shared memory",
+    "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+    "return libc.shmget(0, 64 << 20, 0o1600), ctypes.get_errno()",
+    "(-1, 1)", None,
 ))  # fmt: skip
 add("50 MB of output", tried(
     "prints 50 MB", "import os\nfor _ in range(50): print('x' * (1 << 20))\n"
@@ -618,6 +701,11 @@ def grade_everything(content: dict[str, Any]) -> None:
         cell["metadata"]["nbgrader"] = {"grade": True, "grade_id": "x", "points": 9}
 
 
+def blank_lines(content: dict[str, Any]) -> None:
+    source = "\n" * 60_000 + "x = 1"
+    content["cells"].append({"cell_type": "code", "metadata": {}, "source": source})
+
+
 def script(content: dict[str, Any]) -> None:
     content["cells"].append(
         {"cell_type": "markdown", "metadata": {}, "source": "<script>alert(1)</script>"}
@@ -636,6 +724,7 @@ for name, does, change in (
         "marks every cell as graded, under one name",
         grade_everything,
     ),
+    ("blank lines", "holds a cell of 60000 blank lines", blank_lines),
     ("a script", "puts a script into its text", script),
 ):
     add(name, Attack(does, NOTHING, "nothing", "nothing", change=change))
