@@ -55,7 +55,9 @@ class Opaque:
     type_name: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "type_name", plain_text(self.type_name)[:100])
+        object.__setattr__(
+            self, "type_name", plain_text(self.type_name)[:100].strip() or "object"
+        )
 
 
 @dataclass(frozen=True)
