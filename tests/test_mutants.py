@@ -18,7 +18,7 @@ ROWS = {row["exercise"]: row for row in csv.DictReader(TABLE.open())}
 def test_every_mutant_loses_its_points(exercise):
     alive, told = survivors(exercise, 0)
     assert alive == []
-    assert told.total() >= 5
+    assert told.total() >= 3
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
