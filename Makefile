@@ -15,7 +15,7 @@ PAGES = _config.yml _toc.yml $(shell find book -type f -not -path '*/__pycache__
 SAMPLES = examples/right.ipynb examples/unsolved.ipynb \
 	examples/the_article/06_hidden_queries.ipynb
 
-.PHONY: course install notebooks site samples work lab test class bench attacks check \
+.PHONY: course install notebooks site samples work lab test told class bench attacks check \
 	mutants clean help
 .DELETE_ON_ERROR:
 
@@ -63,6 +63,9 @@ test: $(NOTEBOOKS) $(SITE)
 mutants: $(INSTALLED)
 	$(BIN)/python tests/mutants.py
 
+told: $(INSTALLED)
+	$(BIN)/python -m pytest tests -q -rP -k in_no_list
+
 class: $(NOTEBOOKS)
 	STUDENTS=1000 KILLS=20 $(BIN)/python -m pytest tests/test_batch.py -v
 
@@ -92,6 +95,7 @@ help:
 	@echo "make notebooks the exercise notebooks, from exercises/*.py"
 	@echo "make test      the whole test suite"
 	@echo "make mutants   every small change of every solution, handed in as an answer"
+	@echo "make told      what learners are told of mistakes that are in no list"
 	@echo "make class     a class of 1,000 graded, killed 20 times on the way (half an hour)"
 	@echo "make bench     how fast it grades, beside nbgrader alone (an hour)"
 	@echo "make attacks   the table of attacks in the book, from the tests' data"

@@ -415,5 +415,6 @@ def test_a_mistake_that_is_in_no_list_is_still_told(case, tmp_path):
     namespace = {"np": np}
     exec(compile(path.read_text(), path, "exec"), namespace)
     verdict = verdict_on(list(namespace.values())[-1])
+    print(verdict.message, verdict.hint)  # make told
     assert verdict.points == 0
     assert sentence in f"{verdict.message} {verdict.hint}", verdict.message
