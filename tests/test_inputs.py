@@ -1,7 +1,6 @@
 """Decoder inputs against PyTorch, Transformers, slow loops and what they promise."""
 
 import functools
-import inspect
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from telling import assert_told, told
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch.nn.utils.rnn import pad_sequence
@@ -29,7 +29,6 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.models.bart.modeling_bart import shift_tokens_right
 from transformers.models.marian import modeling_marian
 
-from autograder.live import verdict_on
 from solutions.inputs import causal_lm_labels, pad_batch, position_ids, shift_right
 
 few = settings(derandomize=True, max_examples=30, deadline=None)
@@ -354,14 +353,6 @@ def test_ids_are_whole_numbers_and_masks_are_bool():
 # What learners are told of mistakes that are in no list
 
 
-def told(source, seed=0):
-    """Judge the last function that some code defines, in a notebook's cell."""
-    source = inspect.cleandoc(source)
-    namespace = {"np": np, "In": ["import numpy as np", source]}
-    exec(source, namespace)
-    return verdict_on(list(namespace.values())[-1], seed)
-
-
 TELLING = {
     "an empty slice of the mask is the whole row": (
         """
@@ -599,7 +590,4 @@ TELLING = {
 @pytest.mark.parametrize("case", TELLING)
 def test_a_mistake_that_is_in_no_list_is_still_told(case):
     source, sentence = TELLING[case]
-    verdict = told(source)
-    print(verdict.message, verdict.hint)  # make told
-    assert verdict.points == 0
-    assert sentence in f"{verdict.message} {verdict.hint}", verdict.message
+    assert_told(told(source), sentence)
