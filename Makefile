@@ -96,7 +96,7 @@ help:
 	@echo "make test      the whole test suite"
 	@echo "make mutants   every small change of every solution, handed in as an answer"
 	@echo "make told      what learners are told of mistakes that are in no list"
-	@echo "make class     a class of 1,000 graded, killed 20 times on the way (half an hour)"
+	@echo "make class     a class of 1,000 graded, killed 20 times on the way (15 minutes)"
 	@echo "make bench     how fast it grades, beside nbgrader alone (an hour)"
 	@echo "make attacks   the table of attacks in the book, from the tests' data"
 	@echo "make check     ruff and pyright"
