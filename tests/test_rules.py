@@ -684,7 +684,7 @@ BREACHES["linalg"] |= {
         def attention(q, k, v):
             return q
         ---
-        name = "__ma" "in__"
+        name = "__ma" + "in__"
         here = __import__(name)
     """,
     "the stand-in for IPython": """
