@@ -50,7 +50,8 @@ class Opaque:
     type_name: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "type_name", plain_text(self.type_name)[:100])
+        name = plain_text(self.type_name)[:100].strip() or "type without a name"
+        object.__setattr__(self, "type_name", name)
 
 
 @dataclass(frozen=True)
