@@ -55,9 +55,8 @@ class Opaque:
     type_name: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "type_name", plain_text(self.type_name)[:100].strip() or "object"
-        )
+        name = plain_text(self.type_name)[:100].strip() or "type without a name"
+        object.__setattr__(self, "type_name", name)
 
 
 @dataclass(frozen=True)

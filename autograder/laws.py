@@ -300,6 +300,7 @@ def as_expected_kind(case: Case, additive: bool) -> Case:
     if expected.dtype.kind == "b" and array.dtype.kind != "b":
         array = array == 0 if additive else array != 0
     elif expected.dtype.kind == "f" or np.all(array == np.trunc(array)):
-        with np.errstate(over="ignore"):  # too large for half precision
+        # too large for half precision, or NaN where an int belongs
+        with np.errstate(over="ignore", invalid="ignore"):
             array = array.astype(expected.dtype)
     return Case(case.probe, expected, Answer(array))
