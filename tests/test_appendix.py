@@ -15,7 +15,8 @@ CAUGHT = re.compile(r"Caught in \[`(\w+)`\]\(#(\w+)\): \"([^\"]+)\"")
 def entries() -> dict[str, str]:
     """What stands under each row's name, up to the next row or section."""
     parts = re.split(r"^\*\*(S\d\d), .*?\.\*\*|^## .*$", PAGE, flags=re.MULTILINE)
-    return {row: text for row, text in zip(parts[1::2], parts[2::2]) if row}
+    named = zip(parts[1::2], parts[2::2], strict=True)
+    return {row: text for row, text in named if row}
 
 
 def caught() -> list[str]:
