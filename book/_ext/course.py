@@ -147,7 +147,7 @@ def cache_by_content(app: Sphinx, config: Config) -> None:
     """
     digest = hashlib.sha256()
     code = ("solutions/**/*.py", "autograder/**/*.py", "book/_ext/*.py")
-    for pattern in (*code, "benchmarks/*.json", "examples/**/*.ipynb"):
+    for pattern in (*code, "benchmarks/*.json", "book/*.csv", "examples/**/*.ipynb"):
         for path in sorted(ROOT.glob(pattern)):
             digest.update(path.read_bytes())
     cache = app.outdir.parent / ".jupyter_cache" / digest.hexdigest()[:16]
