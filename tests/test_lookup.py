@@ -36,25 +36,28 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in found}
 
 
+def fault(words: str, file: str, anchor: str) -> str | None:
+    """What is wrong with a link of a page of the appendix."""
+    path = (APPENDIX / file).resolve()
+    if not file:
+        exercise = specs.find(anchor)
+        if exercise is None:
+            return f"no function is called {anchor}"
+        stem = exercise.stem
+    elif not path.exists():
+        return f"{file} does not exist"
+    elif anchor and anchor not in headings(path.read_text()):
+        return f"{file} has no {anchor}"
+    else:
+        stem = path.stem.partition("_")[2]
+    chapter = re.fullmatch("[Cc]hapter ([0-9]+)", words)
+    if chapter and int(chapter[1]) != chapter_of(stem):
+        return f"{words} is not where {file}#{anchor} leads"
+    return None
+
+
 def broken(text: str) -> list[str]:
-    """What is wrong with the links of a page of the appendix."""
-    faults = []
-    for words, file, anchor in links(text):
-        path = (APPENDIX / file).resolve()
-        if not file:
-            stem = specs.stem_of(anchor)
-            if specs.find(anchor) is None:
-                faults.append(f"no function is called {anchor}")
-        elif not path.exists():
-            faults.append(f"{file} does not exist")
-        else:
-            stem = path.stem.partition("_")[2]
-            if anchor and anchor not in headings(path.read_text()):
-                faults.append(f"{file} has no {anchor}")
-        chapter = re.fullmatch("[Cc]hapter ([0-9]+)", words)
-        if not faults and chapter and int(chapter[1]) != chapter_of(stem):
-            faults.append(f"{words} is not where {file}#{anchor} leads")
-    return faults
+    return [found for link in links(text) if (found := fault(*link))]
 
 
 def entries(glossary: str) -> list[tuple[list[str], str]]:
