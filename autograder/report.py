@@ -119,7 +119,7 @@ def chapter_link(name: str) -> str:
     number, _, stem = exercise.assignment.partition("_")
     text = f"Chapter {int(number)}, {stem.replace('_', ' ')}: {name}"
     page = ROOT / "_build" / "html" / "book" / f"{exercise.assignment}.html"
-    if Path.cwd() == ROOT / "book":  # a page of the book is being built
+    if Path.cwd().is_relative_to(ROOT / "book"):  # a page of the book is being built
         page = ROOT / "book" / page.name
     elif not page.exists():
         return escape(f"Read on: {text}")

@@ -4,11 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from autograder import report
 from autograder.course import ROOT
 
 BUILT = ROOT / "_build" / "html"
@@ -86,13 +88,15 @@ def test_what_is_broken_fails_the_build(tmp_path, breakage):
 
 
 class Assets(HTMLParser):
-    """Collect what a browser loads by itself, and which elements there are."""
+    """Collect what a browser loads by itself, links and anchors, and the elements."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: list[str] = []
         self.tags: set[str] = set()
         self.unlabelled: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
@@ -104,8 +108,13 @@ class Assets(HTMLParser):
         source = values.get("src") or ""
         if tag == "img" and "/_images/" in source and not values.get("alt"):
             self.unlabelled.append(source)
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        if values.get("id"):
+            self.anchors.add(values["id"])
 
 
+@cache
 def assets_of(page: str) -> Assets:
     assets = Assets()
     assets.feed((BUILT / page).read_text("utf-8"))
@@ -130,3 +139,24 @@ def test_a_chapter_has_mathematics_without_a_script_and_pictures_with_words(page
     assert "math" in assets.tags
     assert not any("mathjax" in url.lower() for url in assets.loaded)
     assert not assets.unlabelled
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_leads_to_a_place_of_the_site_also_from_a_card_of_the_grader(page):
+    for link in assets_of(page).links:
+        if re.match(r"(https?|data|javascript):", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = BUILT.joinpath(page).parent.joinpath(path) if path else BUILT / page
+        assert target.exists(), link
+        if anchor and target.suffix == ".html":
+            other = str(target.resolve().relative_to(BUILT.resolve()))
+            assert anchor in assets_of(other).anchors, link
+
+
+@pytest.mark.parametrize(
+    ("folder", "target"), [(".", "06_masks.html"), ("appendix", "../06_masks.html")]
+)
+def test_a_card_on_a_page_leads_to_the_chapter(monkeypatch, folder, target):
+    monkeypatch.chdir(ROOT / "book" / folder)
+    assert f'href="{target}#causal_mask"' in report.chapter_link("causal_mask")
