@@ -12,6 +12,7 @@ start-up included. Points are compared one by one.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -167,11 +168,9 @@ def family(pid: int) -> list[int]:
     """A process, its children, theirs, and so on."""
     found = [pid]
     for parent in found:
-        for path in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
+        with contextlib.suppress(OSError):  # it has just ended
+            for path in Path(f"/proc/{parent}/task").glob("*/children"):
                 found += map(int, path.read_text().split())
-            except OSError:  # it has just ended
-                continue
     return found
 
 
