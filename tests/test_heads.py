@@ -479,7 +479,8 @@ def test_a_wrong_cut_costs_the_later_function_nothing():
         "    return x.reshape(batch, n_heads, seq_len, d_model // n_heads)\n"
         + MULTI_HEAD
         + "    attended = scaled_dot_product_attention(query, key, value, attn_mask)\n"
-        "    return merge_heads(attended) @ w_o"
+        "    return merge_heads(attended) @ w_o",
+        **GIVEN,
     )
     assert verdict.points == verdict.max_points
     assert verdict.first == ("split_heads",)

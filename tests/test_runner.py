@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -175,7 +176,7 @@ tree("/", 1)
 home = os.listdir("."), os.getcwd(), os.getpid(), os.getuid()
 raise RuntimeError((home, [p for p in seen if not p.startswith("/usr")]))"""
     text = told(graded(body(look)))
-    assert "(([], '/tmp', 1, 1000), [" in text
+    assert "(([], '/tmp/notebook', 1, 1000), [" in text
     for hidden in ("/proc", "/sys", "/home", "/var", "/etc/passwd"):
         assert hidden not in text
 
@@ -203,6 +204,26 @@ for file in (json.__file__, numpy.__file__, os.devnull + "2", "/x", "/usr/x"):
 open("mine", "w").write("mine")
 raise RuntimeError(os.listdir())"""
     assert "RuntimeError: ['mine'] at" in told(graded(body(source)))
+
+
+@needs_sandbox
+def test_a_python_that_lies_in_tmp_is_seen_there(graded, monkeypatch):
+    scratch = tempfile.mkdtemp(dir="/tmp")
+    try:
+        os.chmod(scratch, 0o755)  # the sandbox's user is not this one
+        Path(scratch, "lazy_one.py").write_text("here = 1")
+        monkeypatch.setenv("PYTHONPATH", scratch)
+        starting.zygote.cache_clear()
+        look = f"""import os
+import lazy_one
+try:
+    open({scratch!r} + "/more", "w")
+except OSError as error:
+    raise RuntimeError(lazy_one.here, os.listdir(), error.strerror)"""
+        assert "(1, [], 'Read-only file system')" in told(graded(body(look)))
+    finally:
+        starting.zygote.cache_clear()
+        shutil.rmtree(scratch)
 
 
 @needs_sandbox

@@ -20,7 +20,7 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 # sys/mount.h
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 4096, 8192, 16384, 1 << 18
 MNT_DETACH = 2
 # linux/mount.h, asm/unistd.h: the number is the same on every architecture
 MOUNT_SETATTR, AT_RECURSIVE, MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID = 442, 0x8000, 1, 2
@@ -35,6 +35,8 @@ NOBODY = 65534
 INSIDE = 1000  # the user's number inside; it says nothing
 OLD = "/old"  # where the old root hangs while the new one is made
 SCRATCH = "/tmp"  # the one place that can be written
+FOLDER = f"{SCRATCH}/notebook"  # in it, and empty: where a notebook runs
+UNMOUNTED = "/scratch"  # where it is made
 SCRATCH_SIZE = 64 << 20
 MOST_PROCESSES = 4  # with its threads: each may use the notebook's memory
 
@@ -105,7 +107,9 @@ class Wall:
                 new_user(self.proc, os.geteuid(), os.getegid())
                 unshare(CLONE_NEWNS)
             os.umask(0o022)
-            change_root(list(visible), list(hidden))
+            shown = list(visible)
+            self.in_scratch = [p for p in shown if p.is_relative_to(SCRATCH)]
+            change_root(shown, list(hidden))
         except OSError as error:
             raise Refused(str(error)) from None
 
@@ -113,14 +117,22 @@ class Wall:
         """Leave this process, and those that it starts, alone in namespaces.
 
         The next process that it forks is the first one in its process namespace. The
-        one place where they can write is an empty folder /tmp. They are in another
-        user namespace than the mounts, so that these are out of their reach.
+        one place where they can write is a new /tmp, with what is visible in the old
+        one bound into it. They are in another user namespace than the mounts, so that
+        these are out of their reach.
         """
         own = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
         unshare(own)
         options = f"size={SCRATCH_SIZE},nr_inodes=4096,mode=1777"
-        mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, options)
-        os.chdir(SCRATCH)
+        mount("tmpfs", UNMOUNTED, "tmpfs", MS_NOSUID | MS_NODEV, options)
+        for path in self.in_scratch:
+            place = f"{UNMOUNTED}/{path.relative_to(SCRATCH)}"
+            os.makedirs(place, exist_ok=True)
+            mount(str(path), place, flags=MS_BIND | MS_REC)
+        mount(UNMOUNTED, SCRATCH, flags=MS_MOVE)
+        os.mkdir(FOLDER)
+        os.chmod(FOLDER, 0o777)
+        os.chdir(FOLDER)
         if self.is_root:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -172,7 +184,8 @@ def change_root(visible: list[Path], hidden: list[Path]) -> None:
             mount("tmpfs", str(path), "tmpfs", options="size=4k,mode=755")
     call("umount", libc.umount2(OLD.encode(), MNT_DETACH))
     os.rmdir(OLD)
-    os.makedirs(SCRATCH, exist_ok=True)
+    for path in (SCRATCH, UNMOUNTED):
+        os.makedirs(path, exist_ok=True)
     make_read_only("/")
     os.chdir(SCRATCH)
 
