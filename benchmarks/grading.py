@@ -227,16 +227,20 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="also write the figures here")
     options = parser.parse_args()
     found: dict[str, object] = {"machine": machine()}
+
+    def note(name: str, figures: object) -> None:
+        found[name] = figures
+        print(json.dumps({name: figures}, indent=1), flush=True)
+        if options.record:  # so far: it takes long
+            options.record.write_text(json.dumps(found, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory(prefix="grading-") as folder:
         for name, torch in (("numpy", False), ("torch", True)):
-            found[name] = compare(
+            figures = compare(
                 options.count, options.repeat, Path(folder, name), torch=torch
             )
-        found["growth"] = grow(options.growth, Path(folder))
-    text = json.dumps(found, indent=1)
-    print(text)
-    if options.record:
-        options.record.write_text(text + "\n")
+            note(name, figures)
+        note("growth", grow(options.growth, Path(folder)))
 
 
 if __name__ == "__main__":
