@@ -196,8 +196,9 @@ def help_with(helpers: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     try:
         name, args, kwargs = call["call"], call["args"], call["kwargs"]
         helper = helpers[name]
-        kinds = {k: p.annotation for k, p in signature(helper).parameters.items()}
-        given = signature(helper).bind(*args, **kwargs).arguments.items()
+        bound = signature(helper).bind(*args, **kwargs)
+        kinds = {k: p.annotation for k, p in bound.signature.parameters.items()}
+        given = bound.arguments.items()
         # where a length is due, 1e8 is one
         if work([int(v) if kinds[k] is int else v for k, v in given]) > LARGEST_HELP:
             raise ValueError(f"{name} is called with too large an argument")
