@@ -666,6 +666,11 @@ def by_the_standard_librarys_distribution(x):
     return x * np.vectorize(NormalDist().cdf)(x)
 
 
+gaussian.equivalent(
+    "erf = np.vectorize(math.erf)",
+    why="without otypes the answer is in double precision, and that is right, too",
+)
+
 gated = Exercise(blocks.swiglu, points=2, axes=("batch row", "position", "column"))
 gated.forbid(".silu", ".SiLU", ".swish", ".swiglu", why="the gate is the exercise")
 
@@ -691,7 +696,8 @@ def _(rng):
     yield Probe(*arrays(b, t, d, d_ff=f + 5), why="more numbers between than outside")
     yield Probe(*arrays(t, b, f + 5, d_ff=d), why="fewer numbers between than outside")
     yield Probe(*arrays(d, d_ff=f), why="a single token")
-    yield Probe(*arrays(t, t, t, d_ff=t), why="all sizes equal")
+    n = int(rng.integers(3, 6))
+    yield Probe(*arrays(n, n, n, d_ff=n), why="all sizes equal")
     x, w_gate, w_up, w_down = arrays(b, t, d, d_ff=f + 5, kind=np.float32)
     yield Probe(x, w_gate, w_up, w_down, why="float32")
     for kind, factor in ((np.float64, 4096), (np.float32, 512)):
@@ -880,3 +886,9 @@ def token_by_token_and_row_by_row(x, w_gate, w_up, w_down):
         return total
 
     return np.apply_along_axis(of_token, -1, x.astype(np.float64))
+
+
+gated.equivalent(
+    "with np.errstate():",
+    why="NumPy then warns of the overflow, and the answer is the same",
+)
