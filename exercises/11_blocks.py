@@ -104,7 +104,12 @@ table = rng.normal(size=(50, d_model))
 
 def logits(tokens):
     return decoder(
-        tokens, table, blocks, np.ones(d_model), n_heads=n_heads, n_kv_heads=n_kv_heads,
+        tokens,
+        table,
+        blocks,
+        np.ones(d_model),
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
         inv_freq=10000.0 ** (-np.arange(0, d_head, 2) / d_head),
     )
 

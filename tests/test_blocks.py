@@ -20,7 +20,6 @@ from transformers.models.llama.modeling_llama import (
     LlamaRotaryEmbedding,
 )
 
-from solutions import blocks
 from solutions.blocks import (
     decoder,
     gelu,
@@ -129,11 +128,13 @@ def test_on_numbers_of_mean_0_both_norms_are_the_same(x):
     )
 
 
-@pytest.mark.parametrize(
-    "norm",
-    [lambda x: layer_norm(x, np.ones(6), np.zeros(6)), lambda x: rms_norm(x, np.ones(6))],
-    ids=["layer_norm", "rms_norm"],
-)
+NORMS = {
+    "layer_norm": lambda x: layer_norm(x, np.ones(6), np.zeros(6)),
+    "rms_norm": lambda x: rms_norm(x, np.ones(6)),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
 def test_no_token_depends_on_another(norm):
     x = random(2, 3, 6).numpy()
     changed = x.copy()
@@ -322,7 +323,7 @@ def llama_weights(state):
 
 
 def in_full_precision(module, eps):
-    """PyTorch's RMSNorm for that of Llama, which computes in single precision always."""
+    """PyTorch's RMSNorm for that of Llama, which always is in single precision."""
     for name, child in module.named_children():
         if type(child).__name__ == "LlamaRMSNorm":
             norm = nn.RMSNorm(child.weight.shape, eps=eps, dtype=child.weight.dtype)
@@ -412,3 +413,250 @@ def test_the_layout_of_the_rotation_matters():
     other = decoder(tokens, **arguments, layout="interleaved")
     assert not np.allclose(half[:, 1:], other[:, 1:])
     np.testing.assert_allclose(half[:, 0], other[:, 0])  # position 0 is not turned
+
+
+# What learners are told of mistakes that are in no list
+
+LAYER = """
+def layer_norm(x, weight, bias, eps=1e-5):
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = x.var(axis=-1, keepdims=True)
+"""
+GATE = """
+def swiglu(x, w_gate, w_up, w_down):
+    z = x @ w_gate
+"""
+TELLING = {
+    "no axis is kept": (
+        """
+        def layer_norm(x, weight, bias, eps=1e-5):
+            centred = x - x.mean(axis=-1)
+            return centred / np.sqrt(x.var(axis=-1) + eps) * weight + bias
+        """,
+        "right for a single token. And for a large eps it stops with ValueError",
+    ),
+    "with D - 1, and no weight": (
+        """
+        def layer_norm(x, weight, bias, eps=1e-5):
+            centred = x - x.mean(axis=-1, keepdims=True)
+            return centred / np.sqrt(x.var(-1, keepdims=True, ddof=1) + eps) + bias
+        """,
+        "Two things at once would explain it. The variance is divided by D - 1; it "
+        "should be the mean, divided by D. And: `weight` is not used",
+    ),
+    "an eps of its own": (
+        LAYER + "    return (x - mean) / np.sqrt(variance + 1e-6) * weight + bias",
+        "have the variance 1; with an eps of 0.5 it should be",
+    ),
+    "between least and most": (
+        """
+        def layer_norm(x, weight, bias, eps=1e-5):
+            least = x.min(axis=-1, keepdims=True)
+            most = x.max(axis=-1, keepdims=True)
+            return (x - least) / (most - least + eps) * weight + bias
+        """,
+        "Take `bias` off your answer and divide by `weight`: the numbers of batch row "
+        "0, position 0 have the mean",
+    ),
+    "the first token's mean": (
+        LAYER + "    first = mean[..., :1, :] if x.ndim > 1 else mean\n"
+        "    return (x - first) / np.sqrt(variance + eps) * weight + bias",
+        "the numbers of batch row 0, position 1 have the mean",
+    ),
+    "in place": (
+        """
+        def layer_norm(x, weight, bias, eps=1e-5):
+            x -= x.mean(axis=-1, keepdims=True)
+            x /= np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)
+            return x * weight + bias
+        """,
+        "Your function changes `x`, which belongs to its caller. What it gives back is "
+        "right.",
+    ),
+    "as in PyTorch": (
+        "def layer_norm(x, weight, bias, eps=1e-5): return x.var(-1, unbiased=False)",
+        "NumPy says axis, keepdims and ddof",
+    ),
+    "D - 1, and eps outside": (
+        """
+        def rms_norm(x, weight, eps=1e-5):
+            squares = (x**2).sum(axis=-1, keepdims=True)
+            return x / (np.sqrt(squares / (x.shape[-1] - 1)) + eps) * weight
+        """,
+        "The sum of the squares is divided by D - 1, not by D. And: `eps` is added to "
+        "the root mean square, outside of the root",
+    ),
+    "the length, and once more": (
+        """
+        def rms_norm(x, weight, eps=1e-5):
+            length = np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), eps)
+            return x / length * x.shape[-1] ** -0.5 * weight
+        """,
+        "have the mean square 0.04; with an eps of",
+    ),
+    "the largest": (
+        """
+        def rms_norm(x, weight, eps=1e-5):
+            return x / (np.abs(x).max(axis=-1, keepdims=True) + eps) * weight
+        """,
+        "Divide your answer by `weight`: the numbers of batch row 0, position 0 have",
+    ),
+    "a function of PyTorch's": (
+        """
+        def rms_norm(x, weight, eps=1e-5):
+            return x * np.rsqrt((x**2).mean(axis=-1, keepdims=True) + eps) * weight
+        """,
+        "NumPy has no function of this name",
+    ),
+    "the tanh formula without its cube": (
+        """
+        def gelu(x):
+            return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * x))
+        """,
+        "0.00135 of all standard normal numbers lie below -3",
+    ),
+    "a polynomial for erf": (
+        """
+        def gelu(x):
+            z = np.abs(x) / 2**0.5
+            t = 1 / (1 + 0.3275911 * z)
+            steps = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+            rest = sum(a * t ** (i + 1) for i, a in enumerate(steps))
+            return 0.5 * x * (1 + np.sign(x) * (1 - rest * np.exp(-z * z)))
+        """,
+        "close, but not equal",
+    ),
+    "a list that begins with an integer": (
+        """
+        def gelu(x):
+            def one(v):
+                return v * 0.5 * (1 + math.erf(v / 2**0.5)) if v > -8 else 0
+            return np.vectorize(one)(x)
+        """,
+        "Your function gives back an array of int64; asked for is an array of float64",
+    ),
+    "the sizes without their signs": (
+        """
+        def gelu(x):
+            return np.abs(x) * 0.5 * (1 + np.vectorize(math.erf)(x / 2**0.5))
+        """,
+        "Every number has lost its sign",
+    ),
+    "a library's": (
+        "import torch\n"
+        "def gelu(x): return torch.nn.functional.gelu(torch.from_numpy(x)).numpy()",
+        "Write it without `.gelu`",
+    ),
+    "the wrong projection, through ReLU": (
+        GATE + "    return (z * np.maximum(x @ w_up, 0)) @ w_down",
+        "`w_gate` and `w_up` have changed places: SiLU is on the other projection. "
+        "And: the gate goes through ReLU",
+    ),
+    "the logistic function of 1.702 z": (
+        GATE + "    return (z / (1 + np.exp(-1.702 * z)) * (x @ w_up)) @ w_down",
+        "the answer is the gates. Of z = 5.125 yours makes 5.124; it should be 5.095",
+    ),
+    "the residual added": (
+        GATE + "    return x + (z / (1 + np.exp(-z)) * (x @ w_up)) @ w_down",
+        "Of z = 5.125 yours makes 6.095",
+    ),
+    "gates cut at 20": (
+        GATE + "    z = np.clip(z, -20, 20)\n"
+        "    return (z / (1 + np.exp(-z)) * (x @ w_up)) @ w_down",
+        "Wrong for gates far from 0, of either sign; right for",
+    ),
+    "brackets": (
+        GATE + "    return z / (1 + np.exp(-z)) * (x @ w_up @ w_down)",
+        "right for an answer that is the gates. And for more numbers between than "
+        "outside it stops with ValueError",
+    ),
+    "a gate of the gate": (
+        GATE + "    return (z / (1 + np.exp(-z)) * z) @ w_down",
+        "`w_gate` is used where `w_up` belongs",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TELLING)
+def test_a_mistake_that_is_in_no_list_is_still_told(case):
+    source, sentence = TELLING[case]
+    assert_told(told(source, math=math), sentence)
+
+
+RIGHT = {
+    "axes from the other end": """
+        def layer_norm(x, weight, bias, eps=1e-5):
+            x = np.moveaxis(x, -1, 0)
+            x = (x - x.mean(0)) / np.sqrt(x.var(0) + eps)
+            return np.moveaxis(x, 0, -1) * weight + bias
+        """,
+    "Welford's algorithm": """
+        def layer_norm(x, weight, bias, eps=1e-5):
+            mean, total = np.zeros((2, *x.shape[:-1]))
+            for n in range(x.shape[-1]):
+                step = x[..., n] - mean
+                mean = mean + step / (n + 1)
+                total = total + step * (x[..., n] - mean)
+            variance = total / x.shape[-1]
+            normed = (x - mean[..., None]) / np.sqrt(variance + eps)[..., None]
+            return normed * weight + bias
+        """,
+    "a row at a time": """
+        def layer_norm(x, weight, bias, eps=1e-5):
+            def norm(row):
+                return (row - np.mean(row)) / (np.var(row) + eps) ** 0.5
+            return weight * np.apply_along_axis(norm, -1, x) + bias
+        """,
+    "the length over the root of D": """
+        def rms_norm(x, weight, eps=1e-5):
+            squares = np.sum(x * x, axis=-1, keepdims=True)
+            size = np.hypot(np.sqrt(squares / x.shape[-1]), eps**0.5)
+            return np.divide(x, size) * weight
+        """,
+    "dots of a token with itself": """
+        def rms_norm(x, weight, eps=1e-5):
+            squares = np.matmul(x[..., None, :], x[..., :, None])[..., 0]
+            return weight * (x * np.reciprocal(np.sqrt(squares / len(weight) + eps)))
+        """,
+    "half of erfc": """
+        def gelu(x):
+            def one(v):
+                return v * math.erfc(-v / math.sqrt(2)) / 2
+            return np.array(list(map(one, x.flat))).reshape(x.shape)
+        """,
+    "ufuncs": """
+        def gelu(x):
+            erf = np.frompyfunc(math.erf, 1, 1)
+            return (0.5 * x * (1.0 + erf(x * 0.5**0.5))).astype(np.float64)
+        """,
+    "logaddexp": GATE + "    silu = z * np.exp(-np.logaddexp(0, -z))\n"
+        "    return np.matmul(silu * np.matmul(x, w_up), w_down)",
+    "two branches": GATE + "    e = np.exp(-np.abs(z))\n"
+        "    share = np.where(z > 0, 1, e) / (1 + e)\n"
+        "    return np.einsum('...f,fd->...d', z * share * (x @ w_up), w_down)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_a_right_answer_in_another_style_is_right(case):
+    verdict = told(RIGHT[case], math=math)
+    assert verdict.verdict == "right", verdict.message
+
+
+def test_checking_is_quick_even_where_nothing_explains_the_answer():
+    for name, parameters in {
+        "layer_norm": "x, weight, bias, eps=1e-5",
+        "rms_norm": "x, weight, eps=1e-5",
+        "gelu": "x",
+        "swiglu": "x, w_gate, w_up, w_down",
+    }.items():
+        source = f"""
+        def {name}({parameters}):
+            return np.random.default_rng(0).normal(size=x.shape)
+        """
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            told(source)
+            times.append(time.process_time() - start)
+        assert min(times) < 0.3, name

@@ -192,17 +192,23 @@ def test_what_earlier_chapters_had_you_write_is_given(tmp_path, monkeypatch):
 
 
 def test_what_is_made_of_the_exercises_is_given_after_them(tmp_path, monkeypatch):
-    late = LATE + """
+    late = (
+        LATE
+        + """
 def eightfold(values):
     return [quadruple(value) + value for value in fourfold(values)]
 """
-    script = SCRIPT + """
+    )
+    script = (
+        SCRIPT
+        + """
 # %% tags=["given"]
 from solutions.late import eightfold
 
 # %%
 print(eightfold([1]))
 """
+    )
     for name, source in {"early": EARLY, "late": late, "script": script}.items():
         (tmp_path / f"{name}.py").write_text(source)
     for name in ("early", "late"):
@@ -219,7 +225,8 @@ print(eightfold([1]))
     ]  # fmt: skip
     sources = {cell.id: cell.source for cell in cells}
     assert sources["fourfold-1"].startswith("def eightfold(values):")
-    assert "eightfold" not in sources["given"] and "quadruple" in sources["given"]
+    assert "eightfold" not in sources["given"]
+    assert "quadruple" in sources["given"]
     assert cells[-2].metadata.nbgrader.locked
     assert not cells[-2].metadata.nbgrader.grade
     # it runs with what the learner wrote

@@ -8,7 +8,7 @@ from autograder.exercise import Exercise, Probe
 from autograder.laws import place
 from solutions import blocks
 
-AXES = ("batch row", "head", "position", "column")
+AXES = ("batch row", "position", "column")
 # Quarters around 0 whose sum is 0. Around a level that is a power of 2 a mean is exact,
 # and the squares are too long for the type that the level is made for.
 AROUND = np.array([-4, -3, -2, -1, 1, 2, 3, 4]) / 4
@@ -16,11 +16,9 @@ LEVELS = {np.float64: 2.0**26, np.float32: 2.0**12}
 
 
 def sizes(rng):
-    """B, H, T and D: all different, at least 2, and D at least 4."""
-    d_model, *others = rng.permutation([2, 3, 4, 5, 6, 7])
-    while d_model < 4:
-        d_model, *others = rng.permutation([2, 3, 4, 5, 6, 7])
-    return (*map(int, others[:3]), int(d_model))
+    """B, T and D: all different, at least 2, and D at least 5."""
+    b, t = rng.permutation([2, 3, 4])[:2]
+    return int(b), int(t), int(rng.integers(5, 8))
 
 
 def quarters(rng, *shape, kind: type = np.float64):
@@ -49,18 +47,17 @@ def calls(rng, with_bias):
         weights = [factors(rng, d_model, kind) for _ in range(1 + with_bias)]
         return Probe(x, *weights, why=why, **eps)
 
-    b, h, t, d = sizes(rng)
-    single = np.float32
+    b, t, d = sizes(rng)
+    # first: a mistake with eps, which mostly is next to nothing, shows here
+    yield call(uneven(quarters(rng, b, t, d)), "a large eps", eps=0.5)
+    yield call(uneven(quarters(rng, b, d)), "a large eps", eps=2.0)
     yield call(uneven(quarters(rng, b, t, d)), "several tokens")
-    yield call(uneven(quarters(rng, t, h, d + 3)), "several tokens")
+    yield call(uneven(quarters(rng, t, d + 3, b + 3)), "several tokens")
     yield call(uneven(quarters(rng, d)), "a single token")
-    yield call(uneven(quarters(rng, b, h, t, d)), "queries of several heads")
     n = int(rng.integers(4, 7))
     yield call(uneven(quarters(rng, n, n, n)), "all sizes equal")
-    x = uneven(quarters(rng, t, d)).astype(single)
-    yield call(x, "float32")
-    yield call(uneven(quarters(rng, b, d)), "a large eps", eps=0.5)
-    yield call(uneven(quarters(rng, b, t, d)), "a large eps", eps=2.0)
+    x = uneven(quarters(rng, t, d))
+    yield call(x.astype(np.float32), "float32")
     yield call(uneven(quarters(rng, t, d)) / 1024, "numbers that are nearly 0")
     yield call(uneven(quarters(rng, t, d)) * 1000, "large numbers")
 
@@ -113,7 +110,7 @@ def mean_and_variance(answer, x, weight, bias, eps=1e-5):
         i = tuple(index)
         return (
             f"{start}the numbers of {of_token(index)} have the variance "
-            f"{variances[i]:.4g}; it should be {wanted[i]:.4g}."
+            f"{variances[i]:.4g}; with an eps of {eps:g} it should be {wanted[i]:.4g}."
         )
     return None
 
@@ -187,6 +184,12 @@ layer.mistake(
     hint="If all numbers of a token become ten times as large, what becomes of the "
     "variance, and what should become of the answer?",
     divisor=lambda square, eps: square + eps,
+)
+layer.mistake(
+    "The squares are added up, not averaged: the variance is D times too large.",
+    hint="np.linalg.norm is the root of the sum of the squares. The variance is their "
+    "mean.",
+    spread=lambda x, axis: x.var(axis=axis, keepdims=True) * x.shape[-1],
 )
 layer.mistake(
     "It is multiplied by the root, not divided by it.",
@@ -346,7 +349,8 @@ def mean_square(answer, x, weight, eps=1e-5):
         i = tuple(index)
         return (
             f"Divide your answer by `weight`: the numbers of {of_token(index)} have "
-            f"the mean square {squares[i]:.4g}; it should be {wanted[i]:.4g}."
+            f"the mean square {squares[i]:.4g}; with an eps of {eps:g} it should be "
+            f"{wanted[i]:.4g}."
         )
     return None
 
@@ -420,8 +424,8 @@ rms.mistake(
 )
 rms.mistake(
     "`eps` is the least that the root mean square may be; it is not added.",
-    hint="np.maximum(root, eps) keeps away from 0, too. But eps is to be added to every "
-    "mean square, also where it is large.",
+    hint="np.maximum(root, eps) keeps away from 0, too. But eps is to be added to "
+    "every mean square, also where it is large.",
     divisor=lambda square, eps: np.maximum(np.sqrt(square), eps),
 )
 rms.mistake(
@@ -474,6 +478,14 @@ rms.mistake(
     "itself.",
     factor=lambda weight: 1 + weight,
 )
+
+
+@rms.mistake(
+    "`weight` multiplies too early: it counts in the mean square.",
+    hint="First norm the token as it is, then scale its numbers.",
+)
+def weight_first(x, weight, eps=1e-5):
+    return blocks.rms_norm(x * weight, np.ones_like(weight), eps)
 
 
 @rms.variant
@@ -533,8 +545,9 @@ def _(rng):
     yield Probe(rng.integers(-12, 13, (d, d, d)) / 4, why="all sizes equal")
     x = rng.permutation(half_grid).astype(np.float32)
     yield Probe(x, why="float32")
-    x = rng.permutation([-1000, -40, -9, -6, 0, 6, 9, 40, 1000.0])
-    yield Probe(x, why="large numbers")
+    # the first answer is 0, and it must not decide what kind of numbers follow
+    x = [-1000, *rng.permutation([-40, -9, -6, -0.75, 0.25, 6, 9, 40, 1000])]
+    yield Probe(np.array(x), why="large numbers")
     yield Probe(rng.integers(1, 9, (t, b)) / 1024, why="numbers that are nearly 0")
 
 
@@ -547,11 +560,11 @@ def _(index, x):
 
 @gaussian.family
 def gelu_family(x, *, share=below):
-    return (x * share(x)).astype(x.dtype)
+    return np.asarray(x * share(x), x.dtype)
 
 
-def by_tanh(x, cubic=0.044715, scale=math.sqrt(2 / math.pi)):
-    return 0.5 * (1 + np.tanh(scale * (x + cubic * x**3)))
+def by_tanh(x):
+    return (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
 
 
 gaussian.mistake(
@@ -616,7 +629,7 @@ gaussian.mistake(
     hint="What should become of the number 6?",
 )
 def the_share_alone(x):
-    return below(x).astype(x.dtype)
+    return np.asarray(below(x), x.dtype)
 
 
 @gaussian.mistake(
@@ -632,7 +645,7 @@ def cut_off(x):
     hint="A share of a number is a product.",
 )
 def x_added(x):
-    return (x + below(x)).astype(x.dtype)
+    return np.asarray(x + below(x), x.dtype)
 
 
 @gaussian.variant
@@ -655,8 +668,9 @@ def by_a_list(x):
 
 
 @gaussian.variant
-def by_frompyfunc(x):
-    return x * (1 + np.frompyfunc(math.erf, 1, 1)(x / ROOT_2).astype(float)) / 2
+def by_a_map(x):
+    shares = np.fromiter(map(math.erf, (x / ROOT_2).flat), dtype=float)
+    return x * (1 + shares.reshape(x.shape)) / 2
 
 
 @gaussian.variant
@@ -779,7 +793,7 @@ gated.mistake(
     product=lambda activation, gate, up: activation(up),
 )
 gated.mistake(
-    "The gate is the logistic function alone; it is not multiplied by z. (That is GLU.)",
+    "The gate is the logistic function alone, not multiplied by z. (That is GLU.)",
     hint="SiLU of a large z is z. What is yours?",
     activation=logistic,
 )
@@ -850,9 +864,9 @@ def by_tanh_of_half(x, w_gate, w_up, w_down):
 def by_two_cases(x, w_gate, w_up, w_down):
     z = x @ w_gate
     small = np.exp(-np.abs(z))
-    return np.where(z >= 0, z / (1 + small), z * small / (1 + small)) * (
-        x @ w_up
-    ) @ w_down
+    return (
+        np.where(z >= 0, z / (1 + small), z * small / (1 + small)) * (x @ w_up) @ w_down
+    )
 
 
 @gated.variant
