@@ -100,17 +100,19 @@ def gpt2_block(
     n_heads: int,
     attn_mask: np.ndarray,
 ) -> np.ndarray:
-    """One block of GPT-2's kind, (B, T, D) to (B, T, D): LayerNorm, GELU, and biases.
+    """One block of GPT-2's kind: LayerNorm, GELU, and biases.
 
-    The sizes of weights: w_q, w_k, w_v, w_o (D, D), w_1 (D, F), w_2 (F, D).
+    Takes and gives (B, T, D). The sizes of the weights:
+    w_q, w_k, w_v, w_o (D, D), w_1 (D, F), w_2 (F, D).
 
     Source: Radford et al. 2019, section 2.3.
     """
     w = weights
     h = layer_norm(x, w["norm_1"], w["norm_1_bias"])
-    query, key, value = (
-        split_heads(h @ w[f"w_{name}"] + w[f"b_{name}"], n_heads) for name in "qkv"
-    )  # (B, H, T, K)
+    query, key, value = (  # (B, H, T, K) each
+        split_heads(h @ w[f"w_{name}"] + w[f"b_{name}"], n_heads)
+        for name in "qkv"
+    )  # fmt: skip
     attended = scaled_dot_product_attention(query, key, value, attn_mask)
     x = x + merge_heads(attended) @ w["w_o"] + w["b_o"]
 
@@ -129,10 +131,11 @@ def llama_block(
     layout: str = "half",
     eps: float = 1e-5,
 ) -> np.ndarray:
-    """One block of Llama's kind, (B, T, D) to (B, T, D): RMSNorm, RoPE and SwiGLU.
+    """One block of Llama's kind: RMSNorm, RoPE, shared heads and SwiGLU.
 
-    The sizes of weights: w_q (D, H K), w_k and w_v (D, G K), w_o (H K, D), w_gate and
-    w_up (D, F), w_down (F, D).
+    Takes and gives (B, T, D). The sizes of the weights:
+    w_q (D, H K), w_k and w_v (D, G K), w_o (H K, D),
+    w_gate and w_up (D, F), w_down (F, D).
 
     Source: Touvron et al. 2023, section 2.2.
     """
@@ -163,16 +166,16 @@ def decoder(
     layout: str = "half",
     eps: float = 1e-5,
 ) -> np.ndarray:
-    """The logits of the next token at every position, (B, T) to (B, T, V).
+    """Score the next token at every position: (B, T) to (B, T, V).
 
-    A table (V, D) embeds the tokens and scores the next ones; between them are blocks
-    of Llama's kind, and after those the weights of a last norm, (D,).
+    One table (V, D) embeds the tokens and scores the next ones. In
+    between are blocks of Llama's kind and a last norm, (D,).
     """
     attn_mask = causal_mask(tokens.shape[1], tokens.shape[1])
     x = embed(tokens, table)  # (B, T, D): the residual stream
     for weights in blocks:
         x = llama_block(
-            x, weights, n_heads=n_heads, n_kv_heads=n_kv_heads, inv_freq=inv_freq,
-            attn_mask=attn_mask, layout=layout, eps=eps,
+            x, weights, n_heads=n_heads, n_kv_heads=n_kv_heads,
+            inv_freq=inv_freq, attn_mask=attn_mask, layout=layout, eps=eps,
         )  # fmt: skip
     return tied_logits(rms_norm(x, norm, eps), table)
