@@ -1,6 +1,7 @@
 """What a decoder's blocks are made of besides attention, and the whole decoder."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -109,10 +110,9 @@ def gpt2_block(
     """
     w = weights
     h = layer_norm(x, w["norm_1"], w["norm_1_bias"])
-    query, key, value = (  # (B, H, T, K) each
-        split_heads(h @ w[f"w_{name}"] + w[f"b_{name}"], n_heads)
-        for name in "qkv"
-    )  # fmt: skip
+    query = split_heads(h @ w["w_q"] + w["b_q"], n_heads)  # (B, H, T, K)
+    key = split_heads(h @ w["w_k"] + w["b_k"], n_heads)
+    value = split_heads(h @ w["w_v"] + w["b_v"], n_heads)
     attended = scaled_dot_product_attention(query, key, value, attn_mask)
     x = x + merge_heads(attended) @ w["w_o"] + w["b_o"]
 
@@ -146,7 +146,8 @@ def llama_block(
     value = split_heads(h @ w["w_v"], n_kv_heads)
     query = apply_rope(query, positions, inv_freq, layout)
     key = apply_rope(key, positions, inv_freq, layout)
-    key, value = (repeat_kv(y, n_heads // n_kv_heads) for y in (key, value))
+    n_rep = n_heads // n_kv_heads
+    key, value = repeat_kv(key, n_rep), repeat_kv(value, n_rep)
     attended = scaled_dot_product_attention(query, key, value, attn_mask)
     x = x + merge_heads(attended) @ w["w_o"]
 
@@ -159,23 +160,17 @@ def decoder(
     table: np.ndarray,
     blocks: list[dict[str, np.ndarray]],
     norm: np.ndarray,
-    *,
-    n_heads: int,
-    n_kv_heads: int,
-    inv_freq: np.ndarray,
-    layout: str = "half",
     eps: float = 1e-5,
+    **how: Any,
 ) -> np.ndarray:
     """Score the next token at every position: (B, T) to (B, T, V).
 
     One table (V, D) embeds the tokens and scores the next ones. In
-    between are blocks of Llama's kind and a last norm, (D,).
+    between are blocks of Llama's kind and a last norm, (D,). What else
+    llama_block has to know comes by its names.
     """
     attn_mask = causal_mask(tokens.shape[1], tokens.shape[1])
     x = embed(tokens, table)  # (B, T, D): the residual stream
     for weights in blocks:
-        x = llama_block(
-            x, weights, n_heads=n_heads, n_kv_heads=n_kv_heads,
-            inv_freq=inv_freq, attn_mask=attn_mask, layout=layout, eps=eps,
-        )  # fmt: skip
+        x = llama_block(x, weights, attn_mask=attn_mask, eps=eps, **how)
     return tied_logits(rms_norm(x, norm, eps), table)
