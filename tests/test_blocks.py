@@ -554,11 +554,11 @@ TELLING = {
     ),
     "the logistic function of 1.702 z": (
         GATE + "    return (z / (1 + np.exp(-1.702 * z)) * (x @ w_up)) @ w_down",
-        "the answer is the gates. Of z = 5.125 yours makes 5.124; it should be 5.095",
+        "the answer is the gates. Of z = 1.75 yours makes 1.665; it should be 1.491",
     ),
     "the residual added": (
         GATE + "    return x + (z / (1 + np.exp(-z)) * (x @ w_up)) @ w_down",
-        "Of z = 5.125 yours makes 6.095",
+        "Of z = 1.375 yours makes -0.4025",
     ),
     "gates cut at 20": (
         GATE + "    z = np.clip(z, -20, 20)\n"
