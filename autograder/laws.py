@@ -44,8 +44,14 @@ ADVICE = (
      "Something here has fewer axes than that: print the shapes."),
     ("ValueError", r"axes don't match array",
      "np.transpose wants the number of every axis; np.swapaxes swaps two."),
-    ("TypeError", r"unexpected keyword argument '(dim|keepdim)'",
-     "That is PyTorch's name; NumPy says axis and keepdims."),
+    ("TypeError", r"unexpected keyword argument '(dim|keepdim|unbiased)'",
+     "That is PyTorch's name; NumPy says axis, keepdims and ddof."),
+    ("AttributeError", r"module 'numpy' has no attribute",
+     "NumPy has no function of this name: what is it called there, or which module of "
+     "Python has it?"),
+    ("TypeError", r"only (0-dimensional|length-1|size-1) arrays can be converted",
+     "The functions of Python's math take one number, and this is an array. NumPy's "
+     "take arrays; np.vectorize makes one that does."),
     ("TypeError", r"'(int|tuple)' object is not callable",
      "size and shape are no functions in NumPy: x.shape[-1]."),
     ("TypeError", r"'numpy.dtypes.\w+' object is not callable",
@@ -211,6 +217,8 @@ def observe_unfilled(exercise: Exercise, case: Case) -> str | None:
     """A row or a column that is 0 throughout, and should not be."""
     answer, expected = np.asarray(case.answer), np.asarray(case.expected)
     if expected.dtype.kind != "f" or answer.shape != expected.shape:
+        return None
+    if answer.ndim < 2:  # a row of one number is just a number
         return None
     names = exercise.axes_of(answer.ndim)
     for axis in reversed(range(answer.ndim)):

@@ -2,10 +2,12 @@
 
 A script is ordinary Python. A cell with the tag "exercise" imports a function from
 `solutions`; in its place the notebook gets the function with its body marked as the
-solution, and a locked cell that checks it. nbgrader makes the release from that.
+solution, and a locked cell that checks it. In place of a cell with the tag "given" it
+gets what that imports, whole. nbgrader makes the release from that.
 """
 
 import ast
+import importlib
 import inspect
 import json
 import os
@@ -74,16 +76,27 @@ def given_for(functions: list[Any]) -> list[Any]:
     return list(found)[len(functions) :]
 
 
-def exercises_in(cell: NotebookNode) -> list[str]:
-    """Names of the functions that a script's cell makes exercises of."""
-    if "exercise" not in cell.metadata.get("tags", []):
+def imported_by(cell: NotebookNode, tag: str) -> list[tuple[str, str]]:
+    """(module, name) of what a script's cell imports, if it has this tag."""
+    if tag not in cell.metadata.get("tags", []):
         return []
     return [
-        alias.name
+        (str(node.module), alias.name)
         for node in ast.parse(cell.source).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     ]
+
+
+def exercises_in(cell: NotebookNode) -> list[str]:
+    """Names of the functions that a script's cell makes exercises of."""
+    return [name for _, name in imported_by(cell, "exercise")]
+
+
+def given_in(cell: NotebookNode) -> list[Any]:
+    """The functions that a script's cell gives, made of the exercises before it."""
+    found = imported_by(cell, "given")
+    return [getattr(importlib.import_module(module), name) for module, name in found]
 
 
 def build_source(script: Path) -> NotebookNode:
@@ -95,19 +108,23 @@ def build_source(script: Path) -> NotebookNode:
         if exercise is None:
             sys.exit(f"{script.name}: there is no spec for {name}")
         asked[name] = exercise
+    functions = [exercise.solution for exercise in asked.values()]
+    functions += [function for cell in parsed for function in given_in(cell)]
     cells = []
     place, count = "start", 0  # which exercise a text stands behind, and which it is
     for number, cell in enumerate(parsed, start=1):
-        names = exercises_in(cell)
+        names, given = exercises_in(cell), given_in(cell)
         place, count = (names[-1], 0) if names else (place, count + 1)
         for name in names:
             cells += exercise_cells(asked[name])
-        if not names and cell.cell_type == "markdown":
+        if given:
+            cells.append(locked_cell(f"{place}-{count}", sources_of(given)))
+        elif not names and cell.cell_type == "markdown":
             cells.append(v4.new_markdown_cell(cell.source, id=f"{place}-{count}"))
         elif not names:
             cells.append(v4.new_code_cell(cell.source, id=f"{place}-{count}"))
         if number == 1:
-            cells += given_cells([exercise.solution for exercise in asked.values()])
+            cells += given_cells(functions)
     kernel = {
         "display_name": "Python 3 (ipykernel)",
         "language": "python",
@@ -142,20 +159,23 @@ def given_cells(functions: list[Any]) -> list[NotebookNode]:
     """The imports, and what earlier chapters had you write."""
     given = given_for(functions)
     setup = [*imports_of(functions + given), "", "from autograder import check"]
-    cells = [
-        v4.new_code_cell(
-            "\n".join(setup), id="setup", metadata=nbgrader("setup", locked=True)
-        )
-    ]
+    cells = [locked_cell("setup", "\n".join(setup))]
     if given:
-        source = "\n\n\n".join(inspect.getsource(f).rstrip() for f in given)
         cells += [
             v4.new_markdown_cell("## From earlier chapters", id="given-text"),
-            v4.new_code_cell(
-                source, id="given", metadata=nbgrader("given", locked=True)
-            ),
+            locked_cell("given", sources_of(given)),
         ]
     return cells
+
+
+def sources_of(functions: list[Any]) -> str:
+    """The code of these functions, one after the other."""
+    return "\n\n\n".join(inspect.getsource(f).rstrip() for f in functions)
+
+
+def locked_cell(name: str, source: str) -> NotebookNode:
+    """Code that learners run and leave as it is."""
+    return v4.new_code_cell(source, id=name, metadata=nbgrader(name, locked=True))
 
 
 def release(folder: Path = ROOT) -> None:

@@ -191,6 +191,53 @@ def test_what_earlier_chapters_had_you_write_is_given(tmp_path, monkeypatch):
     assert learner["fourfold"]([1, 2]) == [4, 8]
 
 
+def test_what_is_made_of_the_exercises_is_given_after_them(tmp_path, monkeypatch):
+    late = (
+        LATE
+        + """
+def eightfold(values):
+    return [quadruple(value) + value for value in fourfold(values)]
+"""
+    )
+    script = (
+        SCRIPT
+        + """
+# %% tags=["given"]
+from solutions.late import eightfold
+
+# %%
+print(eightfold([1]))
+"""
+    )
+    for name, source in {"early": EARLY, "late": late, "script": script}.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    for name in ("early", "late"):
+        monkeypatch.setitem(sys.modules, f"solutions.{name}", None)  # gone afterwards
+        module = imported(f"solutions.{name}", tmp_path / f"{name}.py")
+    exercise = SimpleNamespace(
+        name="fourfold", solution=module.fourfold, points=1, rules=[]
+    )
+    monkeypatch.setattr(build, "find", {"fourfold": exercise}.get)
+
+    cells = build.build_source(tmp_path / "script.py").cells
+    assert [cell.id for cell in cells][-4:] == [
+        "fourfold", "check_fourfold", "fourfold-1", "fourfold-2",
+    ]  # fmt: skip
+    sources = {cell.id: cell.source for cell in cells}
+    assert sources["fourfold-1"].startswith("def eightfold(values):")
+    assert "eightfold" not in sources["given"]
+    assert "quadruple" in sources["given"]
+    assert cells[-2].metadata.nbgrader.locked
+    assert not cells[-2].metadata.nbgrader.grade
+    # it runs with what the learner wrote
+    learner = {}
+    for name in ("setup", "given"):
+        exec(sources[name], learner)
+    exec("def fourfold(values): return values", learner)
+    exec(sources["fourfold-1"], learner)
+    assert learner["eightfold"]([1]) == [5]
+
+
 def test_only_what_changed_is_made_again(tmp_path, monkeypatch, capsys):
     for script in build.scripts():
         shutil.copy(script, tmp_path)

@@ -268,6 +268,14 @@ ADVICE = {
         """,
         "must have the shape of what it picks from",
     ),
+    "a name of another library": (
+        "def causal_mask(q, k): return np.erf(np.tri(q, k))",
+        "NumPy has no function of this name",
+    ),
+    "a number's function for an array": (
+        "import math\ndef causal_mask(q, k): return math.erf(np.tri(q, k))",
+        "take one number",
+    ),
 }
 
 
