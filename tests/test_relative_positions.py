@@ -297,9 +297,7 @@ def test_a_turn_keeps_the_length_and_position_0_keeps_everything(layout):
 
 
 @layouts
-@pytest.mark.parametrize(
-    "shape", [(5, 14), (2, 5, 14), (2, 3, 5, 14), (2, 3, 4, 5, 14)]
-)
+@pytest.mark.parametrize("before", [(), (2,), (2, 3), (2, 3, 4)])
 def test_positions_of_one_row_serve_all_others(layout, before):
     x, positions = random(*before, 5, 14).numpy(), np.array([7, 0, 3, 3, 12])
     actual = apply_rope(x, positions, rope_frequencies(14), layout)
