@@ -288,12 +288,17 @@ def simple_rule(answer, n_heads):
     power = power_below(n_heads)
     if answer.shape != (n_heads,) or power < 2 or not answer.all():
         return None
-    wanted = 2.0 ** (-8 / power)
-    ratios = answer[1:power] / answer[: power - 1]
-    for fact, found in ((f"slope 0 is {answer[0]:.4g}", answer[0]),
-                        (f"slope 1 is {ratios[0]:.4g} times slope 0", ratios[0])):  # fmt: skip
-        if not math.isclose(found, wanted, rel_tol=1e-6):
-            return f"With {n_heads} heads {fact}; it should be {wanted:.4g}."
+    wanted, ratio = 2.0 ** (-8 / power), answer[1] / answer[0]
+    if not math.isclose(answer[0], wanted, rel_tol=1e-6):
+        return (
+            f"With {n_heads} heads the first slope is {answer[0]:.4g}; it should be "
+            f"{wanted:.4g}."
+        )
+    if not math.isclose(ratio, wanted, rel_tol=1e-6):
+        return (
+            f"With {n_heads} heads the second slope is {ratio:.4g} times the first; it "
+            f"should be {wanted:.4g} times."
+        )
     return None
 
 
@@ -311,7 +316,7 @@ def slopes_family(n_heads, *, first=1, top=8, beyond=lambda p: sequence(2 * p)[:
 
 slopes.mistake(
     "The sequence starts at 1: its exponents count from 0.",
-    hint="The first slope is 2^(-8/n), and it is also what each slope is multiplied by.",
+    hint="The first slope is 2^(-8/n); each slope times that is the next one.",
     seen="paiml/aprender#2143",
     first=0,
 )
@@ -321,13 +326,6 @@ slopes.mistake(
     top=4,
 )
 slopes.mistake(
-    "Beyond the power of 2, every other slope is taken from the second on: heads get "
-    "slopes that others have.",
-    hint="Print the slopes for twice as many heads beside those that you have: which "
-    "of them are new?",
-    beyond=lambda p: sequence(2 * p)[1::2],
-)
-slopes.mistake(
     "Beyond the power of 2, the slopes for twice as many heads are taken one after the "
     "other, not every other one.",
     hint="Print the slopes for twice as many heads beside those that you have: which "
@@ -335,9 +333,10 @@ slopes.mistake(
     beyond=lambda p: sequence(2 * p),
 )
 slopes.mistake(
-    "Beyond the power of 2, the slopes begin anew.",
-    hint="Two heads with one slope look equally far. The slopes for twice as many heads "
-    "have some that are not taken yet.",
+    "Beyond the power of 2, the heads get slopes that are taken already, from the "
+    "first on.",
+    hint="Print the slopes for twice as many heads beside those that you have: which "
+    "of them are new, those at even places or those at odd ones?",
     beyond=sequence,
 )
 slopes.mistake(
@@ -349,8 +348,8 @@ slopes.mistake(
 
 @slopes.mistake(
     "The rule for powers of 2 is used for every number of heads.",
-    hint="Try 3 heads. The authors' rule for other numbers starts from the next smaller "
-    "power of 2.",
+    hint="Try 3 heads. For other numbers the rule starts from the next smaller power "
+    "of 2.",
     seen="ml-explore/mlx#3071",
 )
 def one_rule_for_all(n_heads):
@@ -485,8 +484,8 @@ def only_lowers(answer, n_heads, q_len, k_len):
     side = "before" if key < position else "after"
     return (
         f"In head {head} query {query} gets {answer[head, query, key]:.4g} for key "
-        f"{key}, {abs(key - position)} {side} it: that raises its score, and a distance "
-        "should lower it."
+        f"{key}, {abs(key - position)} {side} it: that raises the score, and a "
+        "distance should lower it."
     )
 
 
@@ -549,7 +548,7 @@ bias.mistake(
 )
 bias.mistake(
     "Keys after the query get minus infinity: a causal mask is built in.",
-    hint="Hiding is the mask's task; chapter 6 has it. The bias is the distance's alone.",
+    hint="Hiding is the mask's task (chapter 6). The bias is about distance alone.",
     then=lambda bias, gap: np.where(gap < 0, -np.inf, bias),
 )
 bias.mistake(
@@ -662,13 +661,13 @@ frequencies.mistake(
 )
 frequencies.mistake(
     "The exponent is (2i + 1) / K: the first pair is slower than 1 already.",
-    hint="Papers that count i from 1 write 2(i - 1) / K. What does your first pair get?",
+    hint="Who counts i from 1 writes 2(i - 1) / K. What does your first pair get?",
     seen="stanford-cs336/assignment1-basics#22",
     exponent=lambda i, d: (2 * i + 1) / d,
 )
 frequencies.mistake(
     "The exponent is 2(i + 1) / K: the pairs count from 1.",
-    hint="Papers that count i from 1 write 2(i - 1) / K. What does your first pair get?",
+    hint="Who counts i from 1 writes 2(i - 1) / K. What does your first pair get?",
     exponent=lambda i, d: 2 * (i + 1) / d,
 )
 frequencies.mistake(
@@ -680,11 +679,6 @@ frequencies.mistake(
     "The exponent is divided by K - 2: the last pair is exactly base times slower.",
     hint="For K = 8 the last exponent is -6/8, not -1.",
     exponent=lambda i, d: 2 * i / max(d - 2, 1),
-)
-frequencies.mistake(
-    "All pairs turn equally fast.",
-    hint="What is 2 * i // d_head for the pairs that you have?",
-    exponent=lambda i, d: 0 * i,
 )
 frequencies.mistake(
     "The frequencies are multiplied by 2 pi.",
@@ -769,8 +763,8 @@ def other(layout, width):
 @rope.probes
 def _(rng):
     def some(*shape, kind: type = float):
-        """Numbers with a quarter's precision, and no zeros."""
-        return ((rng.integers(1, 9, shape) / 4) * rng.choice([-1, 1], shape)).astype(
+        """No zeros; small, so that sines and cosines in single precision will do."""
+        return (rng.integers(1, 9, shape) * rng.choice([-1, 1], shape) / 64).astype(
             kind
         )
 
@@ -830,91 +824,6 @@ def _(rng):
     )  # fmt: skip
 
 
-@rope.reason
-def _(index, x, positions, inv_freq, layout="interleaved"):
-    row, position = index[0], index[-2]
-    at = positions[row, position] if positions.ndim == 2 else positions[position]
-    first, second = pairs_of(layout, x.shape[-1])
-    pair = int(np.argmax((first == index[-1]) | (second == index[-1])))
-    return (
-        f"that is pair {pair}, dimensions {first[pair]} and {second[pair]}, at position "
-        f"{at}"
-    )
-
-
-@rope.law
-def position_0(answer, x, positions, inv_freq, layout="interleaved"):
-    if answer.shape != x.shape:
-        return None
-    at = np.broadcast_to(spread(positions[..., None], x, positions), x.shape)
-    off = np.argwhere((at == 0) & ~np.isclose(answer, x))
-    if not len(off):
-        return None
-    index = tuple(off[0])
-    return (
-        f"At position 0 nothing turns, but dimension {index[-1]} was {x[index]:.4g} and "
-        f"became {answer[index]:.4g}."
-    )
-
-
-@rope.law
-def one_hot(answer, x, positions, inv_freq, layout="interleaved"):
-    if x.ndim != 2 or not np.array_equal(x, np.eye(len(x))) or answer.shape != x.shape:
-        return None
-    for first, second in zip(*pairs_of(layout, x.shape[-1]), strict=True):
-        for own in (first, second):
-            found = np.flatnonzero(np.abs(answer[own]) > 1e-6)
-            if set(found) - {first, second}:
-                listed = " and ".join(map(str, found))
-                return (
-                    f"In the layout {layout!r}, a 1 at dimension {own} is found at "
-                    f"dimensions {listed}; it belongs to the pair {first} and {second}."
-                )
-    return None
-
-
-@rope.law
-def angle_of_a_pair(answer, x, positions, inv_freq, layout="interleaved"):
-    if answer.shape != x.shape or x.dtype == np.float16:
-        return None
-    first, second = pairs_of(layout, x.shape[-1])
-    before = x[..., first] + 1j * x[..., second]
-    after = answer[..., first] + 1j * answer[..., second]
-    angles = spread(positions[..., None] * inv_freq, x, positions)
-    angles = np.broadcast_to(angles, before.shape)
-    lengths = np.isclose(np.abs(after), np.abs(before), rtol=1e-4)
-    if not lengths.all():
-        index = tuple(np.argwhere(~lengths)[0])
-        pair = f"dimensions {first[index[-1]]} and {second[index[-1]]}"
-        return (
-            f"The pair of {pair} had the length {abs(before[index]):.4g} and became "
-            f"{abs(after[index]):.4g} long; a turn keeps the length."
-        )
-    turned = after / before
-    off = np.argwhere(~np.isclose(turned, np.exp(1j * angles), atol=1e-4))
-    if not len(off):
-        return None
-    index = tuple(off[0])
-    own = index[0] if positions.ndim == 2 else None
-    at = positions[index[-2]] if own is None else positions[own, index[-2]]
-    frequency, full = inv_freq[index[-1]], 2 * np.pi
-    wanted = (angles[index] + np.pi) % full - np.pi
-    places = ("batch row", "head", "position")[-len(index[:-1]) :]
-    named = [(name, i) for name, i in zip(places, index[:-1], strict=True)]
-    named = [(name, i) for name, i in named if name != "position"]
-    where = "".join(f"{name} {i}, " for name, i in named)
-    return (
-        f"For {where}position {at}, the pair of dimensions {first[index[-1]]} and "
-        f"{second[index[-1]]} is turned by {np.angle(turned[index]):.4g}; its angle is "
-        f"{at} x {frequency:.4g} = {angles[index]:.4g}"
-        + (
-            f", which is {wanted:.4g} and full turns."
-            if wanted != angles[index]
-            else "."
-        )
-    )
-
-
 def spread(angles, x, positions):
     """Angles of (B, T) positions with axes for what lies between B and T in x."""
     if positions.ndim == 2:
@@ -922,11 +831,85 @@ def spread(angles, x, positions):
     return angles
 
 
+def as_complex(x, layout):
+    """A pair (a, b) as a + ib: to turn it is to multiply it."""
+    first, second = pairs_of(layout, x.shape[-1])
+    return x[..., first] + 1j * x[..., second]
+
+
+def the_pair(index, x, positions, layout):
+    """Words for the pair to which a place belongs, and for where it stands."""
+    *row, position, pair = index
+    first, second = pairs_of(layout, x.shape[-1])
+    at = positions[row[0], position] if positions.ndim == 2 else positions[position]
+    names = ("batch row", "head")[-len(row) :] if row else ()
+    where = "".join(f"{name} {i}, " for name, i in zip(names, row, strict=True))
+    return f"dimensions {first[pair]} and {second[pair]} ({where}position {at})"
+
+
+@rope.reason
+def _(index, x, positions, inv_freq, layout="interleaved"):
+    first, second = pairs_of(layout, x.shape[-1])
+    pair = np.argmax((first == index[-1]) | (second == index[-1]))
+    pair = the_pair((*index[:-1], pair), x, positions, layout)
+    return f"that is in the pair of {pair}"
+
+
+@rope.law
+def one_hot(answer, x, positions, inv_freq, layout="interleaved"):
+    if x.ndim != 2 or not np.array_equal(x, np.eye(len(x))) or answer.shape != x.shape:
+        return None
+    for pair in zip(*pairs_of(layout, x.shape[-1]), strict=True):
+        for own in pair:
+            found = np.flatnonzero(np.abs(answer[own]) > 1e-6)
+            if set(found) - set(pair):
+                return (
+                    f"In the layout {layout!r}, a 1 at dimension {own} is found at "
+                    f"dimensions {' and '.join(map(str, found))}; its pair is "
+                    f"{pair[0]} and {pair[1]}."
+                )
+    return None
+
+
+@rope.law
+def length_of_a_pair(answer, x, positions, inv_freq, layout="interleaved"):
+    if answer.shape != x.shape:
+        return None
+    before, after = (np.abs(as_complex(y, layout)) for y in (x, answer))
+    off = np.argwhere(~np.isclose(after, before, rtol=5e-3))
+    if not len(off):
+        return None
+    index = tuple(off[0])
+    return (
+        f"The pair of {the_pair(index, x, positions, layout)} had the length "
+        f"{before[index]:.4g} and now has {after[index]:.4g}: a turn keeps it."
+    )
+
+
+@rope.law
+def angle_of_a_pair(answer, x, positions, inv_freq, layout="interleaved"):
+    if answer.shape != x.shape:
+        return None
+    turned = as_complex(answer, layout) / as_complex(x, layout)
+    angles = spread(positions[..., None] * inv_freq, x, positions)
+    wanted = np.broadcast_to(np.exp(1j * angles), turned.shape)
+    off = np.argwhere(~np.isclose(turned, wanted, atol=5e-3))
+    if not len(off):
+        return None
+    index = tuple(off[0])
+    whole = " (but for whole turns)" if np.max(np.abs(angles)) > np.pi else ""
+    return (
+        f"The pair of {the_pair(index, x, positions, layout)} is turned by "
+        f"{np.angle(turned[index]):.4g}; its position times its frequency, "
+        f"{inv_freq[index[-1]]:.4g}, is {np.angle(wanted[index]):.4g}{whole}."
+    )
+
+
 @rope.family
 def rope_family(
     x, positions, inv_freq, layout="interleaved", *, read=pairs_of, write=None,
-    use=np.asarray, align=spread, turn=lambda a, b, c, s: (a * c - b * s, a * s + b * c),
-    kind=float, freq=lambda inv_freq, width: inv_freq, order=lambda angles: angles,
+    use=np.asarray, align=spread, kind=float, freq=lambda inv_freq, width: inv_freq,
+    turn=lambda a, b, c, s: (a * c - b * s, a * s + b * c),
 ):  # fmt: skip
     width = x.shape[-1]
     used = use(positions).astype(kind)
@@ -999,8 +982,8 @@ rope.mistake(
 )
 rope.mistake(
     "The second number of a pair is made of the first one as it is after its turn.",
-    hint="x[..., ::2] is a view: when you write into it, what you read from it later is "
-    "new. Compute both numbers, then store both.",
+    hint="x[..., ::2] is a view: once you have written there, you read new numbers. "
+    "Compute both numbers, then store both.",
     turn=lambda a, b, c, s: (a * c - b * s, (a * c - b * s) * s + b * c),
 )
 rope.mistake(
@@ -1047,12 +1030,12 @@ rope.mistake(
 )
 
 
-def with_rotated(layout, x, angles, rotated_by, spread_by):
+def with_rotated(x, angles, rotated_by, spread_by):
     """x cos + rotated(x) sin, with pairs of one layout and angles of another."""
     first, second = pairs_of(rotated_by, x.shape[-1])
     rotated = np.empty_like(x)
     rotated[..., first], rotated[..., second] = -x[..., second], x[..., first]
-    full = np.empty(np.broadcast_shapes(angles.shape[:-1], (1,)) + x.shape[-1:])
+    full = np.empty((*angles.shape[:-1], x.shape[-1]))
     one, two = pairs_of(spread_by, x.shape[-1])
     full[..., one] = full[..., two] = angles
     return x * np.cos(full) + rotated * np.sin(full)
@@ -1066,7 +1049,7 @@ def with_rotated(layout, x, angles, rotated_by, spread_by):
 )
 def halves_with_angles_of_neighbours(x, positions, inv_freq, layout="interleaved"):
     angles = spread(positions[..., None] * inv_freq, x, positions)
-    return with_rotated(layout, x, angles, "half", "interleaved")
+    return with_rotated(x, angles, "half", "interleaved")
 
 
 @rope.mistake(
@@ -1078,7 +1061,7 @@ def halves_with_angles_of_neighbours(x, positions, inv_freq, layout="interleaved
 )
 def neighbours_with_angles_of_halves(x, positions, inv_freq, layout="interleaved"):
     angles = spread(positions[..., None] * inv_freq, x, positions)
-    return with_rotated(layout, x, angles, "interleaved", "half")
+    return with_rotated(x, angles, "interleaved", "half")
 
 
 @rope.variant
@@ -1182,8 +1165,9 @@ def slowest_pair(answer, base, factor, d_head):
     if math.isclose(slower, factor, rel_tol=1e-6):
         return None
     return (
-        f"With the base {answer:.6g} in place of {base:g}, the slowest of {d_head // 2} "
-        f"pairs turns {slower:.4g} times more slowly; it should be {factor:g} times."
+        f"With the base {answer:.6g} in place of {base:g}, the slowest of "
+        f"{d_head // 2} pairs turns {slower:.4g} times more slowly; it should be "
+        f"{factor:g} times."
     )
 
 
