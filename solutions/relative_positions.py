@@ -61,8 +61,8 @@ def alibi_slopes(n_heads: int) -> np.ndarray:
     """
     power = 1 << (n_heads.bit_length() - 1)
     slopes = 2.0 ** (-8 / power * np.arange(1, power + 1))
-    more = 2.0 ** (-4 / power * np.arange(1, 2 * power, 2))
-    return np.concatenate([slopes, more[: n_heads - power]])
+    more = 2.0 ** (-4 / power * np.arange(1, 2 * (n_heads - power), 2))
+    return np.concatenate([slopes, more])
 
 
 def alibi_bias(n_heads: int, q_len: int, k_len: int) -> np.ndarray:
@@ -123,14 +123,14 @@ def apply_rope(
     angles = positions[..., None] * inv_freq  # (T, K/2) or (B, T, K/2)
     if positions.ndim == 2:
         angles = np.expand_dims(angles, tuple(range(1, x.ndim - 2)))  # (B, ..., T, K/2)
-    cos, sin = np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype)
+    cos, sin = np.cos(angles), np.sin(angles)
     if layout == "interleaved":
         first, second = slice(0, None, 2), slice(1, None, 2)
     else:
         half = x.shape[-1] // 2
         first, second = slice(0, half), slice(half, None)
     a, b = x[..., first], x[..., second]
-    turned = np.empty_like(x)
+    turned = np.empty_like(x)  # of its dtype, too
     turned[..., first] = a * cos - b * sin
     turned[..., second] = a * sin + b * cos
     return turned

@@ -254,6 +254,28 @@ def in_single_precision(
     return answer + np.where(distance < m, distance, far).astype(np.int32)
 
 
+for line in (
+    "distance = np.maximum(0, -relative_position)",
+    "ratio = np.log(np.maximum(exact, distance) / exact)"
+    " / math.log(max_distance / exact)",
+    "return bucket + np.where(distance < exact, distance,"
+    " np.minimum(num_buckets - 1, far))",
+):
+    buckets.equivalent(line, why="the larger of two numbers has no order")
+buckets.equivalent(
+    "bucket = -np.zeros_like(relative_position)", why="minus zero is zero"
+)
+buckets.equivalent(
+    "ratio = np.log(distance / exact) / math.log(max_distance / exact)",
+    why="what it gives for near distances, with a warning, is not used",
+)
+buckets.equivalent(
+    "return bucket + np.where(distance <= exact, distance,"
+    " np.minimum(far, num_buckets - 1))",
+    why="both rules give bucket m for the distance m",
+)
+
+
 slopes = Exercise(relative_positions.alibi_slopes, points=2, axes=("head",))
 
 
@@ -338,6 +360,11 @@ slopes.mistake(
     hint="Print the slopes for twice as many heads beside those that you have: which "
     "of them are new, those at even places or those at odd ones?",
     beyond=sequence,
+)
+slopes.mistake(
+    "There are slopes up to the power of 2 only.",
+    hint="With 6 heads, 4 have a slope by the simple rule. Which do the others get?",
+    beyond=lambda p: [],
 )
 slopes.mistake(
     "Beyond the power of 2, the sequence simply goes on.",
@@ -624,6 +651,11 @@ def by_einsum(n_heads, q_len, k_len):
     return np.einsum("h,qk->hqk", alibi_slopes(n_heads), -1.0 * np.abs(relative))
 
 
+bias.equivalent(
+    "distance = np.abs(-(query - np.arange(k_len)))", why="a distance has no sign"
+)
+
+
 frequencies = Exercise(relative_positions.rope_frequencies, points=1, axes=("pair",))
 
 
@@ -837,22 +869,32 @@ def as_complex(x, layout):
     return x[..., first] + 1j * x[..., second]
 
 
-def the_pair(index, x, positions, layout):
-    """Words for the pair to which a place belongs, and for where it stands."""
-    *row, position, pair = index
-    first, second = pairs_of(layout, x.shape[-1])
-    at = positions[row[0], position] if positions.ndim == 2 else positions[position]
-    names = ("batch row", "head")[-len(row) :] if row else ()
-    where = "".join(f"{name} {i}, " for name, i in zip(names, row, strict=True))
-    return f"dimensions {first[pair]} and {second[pair]} ({where}position {at})"
+def position_of(index, positions):
+    """The position of a place in x."""
+    if positions.ndim == 2:
+        return positions[index[0], index[-2]]
+    return positions[index[-2]]
+
+
+def the_pair(index, positions, layout, width):
+    """Words for a pair, and for the place where it stands."""
+    first, second = pairs_of(layout, width)
+    names = ("batch row", "head")[len(index) - 4 :] if len(index) < 5 else ()
+    where = "".join(f"{n} {i}, " for n, i in zip(names, index[:-2], strict=True))
+    return (
+        f"The pair of dimensions {first[index[-1]]} and {second[index[-1]]} ({where}"
+        f"position {position_of(index, positions)})"
+    )
 
 
 @rope.reason
 def _(index, x, positions, inv_freq, layout="interleaved"):
     first, second = pairs_of(layout, x.shape[-1])
     pair = np.argmax((first == index[-1]) | (second == index[-1]))
-    pair = the_pair((*index[:-1], pair), x, positions, layout)
-    return f"that is in the pair of {pair}"
+    return (
+        f"dimensions {first[pair]} and {second[pair]} are a pair, and the position is "
+        f"{position_of(index, positions)}"
+    )
 
 
 @rope.law
@@ -881,7 +923,7 @@ def length_of_a_pair(answer, x, positions, inv_freq, layout="interleaved"):
         return None
     index = tuple(off[0])
     return (
-        f"The pair of {the_pair(index, x, positions, layout)} had the length "
+        f"{the_pair(index, positions, layout, x.shape[-1])} had the length "
         f"{before[index]:.4g} and now has {after[index]:.4g}: a turn keeps it."
     )
 
@@ -897,11 +939,13 @@ def angle_of_a_pair(answer, x, positions, inv_freq, layout="interleaved"):
     if not len(off):
         return None
     index = tuple(off[0])
-    whole = " (but for whole turns)" if np.max(np.abs(angles)) > np.pi else ""
+    found, angle = (round(float(np.angle(z[index])), 4) for z in (turned, wanted))
+    product = position_of(index, positions) * inv_freq[index[-1]]
+    same = "" if abs(product) < np.pi else f", or {angle:.4g}"
     return (
-        f"The pair of {the_pair(index, x, positions, layout)} is turned by "
-        f"{np.angle(turned[index]):.4g}; its position times its frequency, "
-        f"{inv_freq[index[-1]]:.4g}, is {np.angle(wanted[index]):.4g}{whole}."
+        f"{the_pair(index, positions, layout, x.shape[-1])} is turned by "
+        f"{found + 0:.4g}; its angle is {position_of(index, positions)} x "
+        f"{inv_freq[index[-1]]:.4g} = {product:.4g}{same}."
     )
 
 
@@ -1022,6 +1066,12 @@ rope.mistake(
     freq=lambda inv_freq, width: rope_frequencies(width),
 )
 rope.mistake(
+    "The position is divided by the frequency, not multiplied.",
+    hint="`inv_freq` is a frequency: by how much a pair turns from one position to the "
+    "next.",
+    freq=lambda inv_freq, width: 1 / inv_freq,
+)
+rope.mistake(
     "The angles are computed in half precision where `x` has half precision.",
     hint="Half precision has 11 bits: what is left of an angle of 1000.3? Convert the "
     "sines and cosines, not the angles.",
@@ -1062,6 +1112,18 @@ def halves_with_angles_of_neighbours(x, positions, inv_freq, layout="interleaved
 def neighbours_with_angles_of_halves(x, positions, inv_freq, layout="interleaved"):
     angles = spread(positions[..., None] * inv_freq, x, positions)
     return with_rotated(x, angles, "interleaved", "half")
+
+
+@rope.mistake(
+    "The layouts are mixed: the pairs are those of `layout`, and the angles are laid "
+    "out for the other one.",
+    hint="Both numbers of a pair need one angle. np.repeat goes with neighbours; two "
+    "copies one behind the other go with halves.",
+)
+def angles_of_the_other_layout(x, positions, inv_freq, layout="interleaved"):
+    angles = spread(positions[..., None] * inv_freq, x, positions)
+    swapped = "half" if layout == "interleaved" else "interleaved"
+    return with_rotated(x, angles, layout, swapped)
 
 
 @rope.variant
@@ -1142,6 +1204,10 @@ def half_by_reordering(x, positions, inv_freq, layout="interleaved"):
     return apply_rope(x, positions, inv_freq)
 
 
+rope.equivalent("half = -(x.shape[-1] // 2)", why="the middle, counted from either end")
+rope.equivalent("turned = -np.empty_like(x)", why="every number is overwritten")
+
+
 base = Exercise(relative_positions.scaled_base, points=1)
 
 
@@ -1198,6 +1264,11 @@ base.mistake(
     "The base is divided where it should be multiplied, by the factor itself.",
     hint="Does a larger base turn faster or more slowly?",
     exponent=lambda d: -1,
+)
+base.mistake(
+    "The exponent is K / (K + 2).",
+    hint="The last frequency is base^(-(K - 2) / K). Solve for the base.",
+    exponent=lambda d: d / (d + 2),
 )
 base.mistake(
     "The exponent is that of K pairs, K / (K - 1).",
