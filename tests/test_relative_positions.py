@@ -1,12 +1,14 @@
 """Relative positions against Transformers' models, exact arithmetic and their laws."""
 
 import math
+import time
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from telling import assert_told, told
 from torch.testing import assert_close
 from transformers import LlamaConfig
 from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
@@ -384,3 +386,252 @@ def test_scaled_base_is_that_of_dynamic_ntk_in_transformers(times):
     )
     actual = rope_frequencies(14, scaled_base(9000.0, times, 14))
     assert_close(torch.from_numpy(actual).float(), expected)
+
+
+# What learners are told of mistakes that are in no list
+
+
+GIVEN = {"np": np, "math": math, "alibi_slopes": alibi_slopes, "right": apply_rope}
+BUCKETS = """
+def relative_position_bucket(
+    relative_position, bidirectional, num_buckets=32, max_distance=128
+):
+    n = num_buckets // 2 if bidirectional else num_buckets
+    m = n // 2
+    back = np.maximum(-relative_position, 0)
+    distance = np.abs(relative_position) if bidirectional else back
+    after = (relative_position > 0) * n if bidirectional else 0
+    logs = np.log(np.maximum(distance, m) / m) / math.log(max_distance / m)
+"""
+BIAS = """
+def alibi_bias(n_heads, q_len, k_len):
+    slopes = alibi_slopes(n_heads)[:, None, None]
+    query, key = np.arange(k_len - q_len, k_len)[:, None], np.arange(k_len)
+"""
+ROPE = """
+def apply_rope(x, positions, inv_freq, layout="interleaved"):
+    angles = positions[..., None] * inv_freq
+    if positions.ndim == 2 and x.ndim == 4:
+        angles = angles[:, None]
+    cos, sin = np.cos(angles), np.sin(angles)
+    half = x.shape[-1] // 2
+"""
+TELLING = {
+    "a bucket is a float": (
+        BUCKETS + "    far = np.minimum(m + logs * (n - m), n - 1)\n"
+        "    return np.where(distance < m, distance, far) + after",
+        "Your function gives back an array of float64; asked for is an array of int64",
+    ),
+    "stopped at the last bucket of both directions": (
+        BUCKETS + "    far = np.minimum(m + (logs * (n - m)).astype(int), 2 * n)\n"
+        "    return np.where(distance < m, distance, far) + after",
+        "the 32 buckets are 0 to 31",
+    ),
+    "as many far buckets as near ones": (
+        BUCKETS + "    far = np.minimum(m + (logs * m).astype(int), n - 1)\n"
+        "    return np.where(distance < m, distance, far) + after",
+        "Wrong for other numbers of buckets; right for a short text",
+    ),
+    "a distance, stopped": (
+        "def relative_position_bucket(relative_position, bidirectional, "
+        "num_buckets=32, max_distance=128):\n"
+        "    return np.clip(-relative_position, 0, num_buckets - 1)",
+        "Two things at once would explain it. `bidirectional` is not used",
+    ),
+    "an array asked for its truth": (
+        "def relative_position_bucket(relative_position, bidirectional, "
+        "num_buckets=32, max_distance=128):\n"
+        "    return 0 if relative_position > 0 else -relative_position",
+        "The truth value of an array",
+    ),
+    "the others in front": (
+        """
+        def alibi_slopes(n_heads):
+            power = 2 ** int(math.log2(n_heads))
+            slopes = 2.0 ** (-8 / power * np.arange(1, power + 1))
+            more = 2.0 ** (-4 / power * np.arange(1, 2 * power, 2))
+            return np.concatenate([more[: n_heads - power], slopes])
+        """,
+        "With 5 heads the first slope is 0.5; it should be 0.25. Wrong for no power",
+    ),
+    "the others from the gentle end": (
+        """
+        def alibi_slopes(n_heads):
+            power = 2 ** int(math.log2(n_heads))
+            slopes = 2.0 ** (-8 / power * np.arange(1, power + 1))
+            more = 2.0 ** (-4 / power * np.arange(1, 2 * power, 2))
+            return np.concatenate([slopes, more[::-1][: n_heads - power]])
+        """,
+        "that head is number 0 of those beyond 4",
+    ),
+    "powers of e": (
+        """
+        def alibi_slopes(n_heads):
+            power = 2 ** int(math.log2(n_heads))
+            slopes = np.exp(-8 / power * np.arange(1, power + 1))
+            more = np.exp(-4 / power * np.arange(1, 2 * power, 2))
+            return np.concatenate([slopes, more[: n_heads - power]])
+        """,
+        "With 16 heads the first slope is 0.6065; it should be 0.7071",
+    ),
+    "an int to a negative power": (
+        "def alibi_slopes(n_heads): return 2 ** -np.arange(1, n_heads + 1)",
+        "Write 2.0 in place of 2",
+    ),
+    "the power of 2 by rounding": (
+        """
+        def alibi_slopes(n_heads):
+            power = 2 ** round(math.log2(n_heads))
+            slopes = 2.0 ** (-8 / power * np.arange(1, power + 1))
+            more = 2.0 ** (-4 / power * np.arange(1, 2 * power, 2))
+            return np.append(slopes, more[: max(n_heads - power, 0)])[:n_heads]
+        """,
+        "Wrong for one head less than a power of 2; right for a power of 2",
+    ),
+    "one slope for all heads": (
+        BIAS + "    return -slopes[:1] * np.abs(query - key) + 0 * slopes",
+        "Every head has the values of head 0. Head 1 of 8 falls by 0.5 per position; "
+        "its slope is 0.25",
+    ),
+    "the first positions, and raised": (
+        BIAS + "    return slopes * np.abs(query - k_len + q_len - key)",
+        "Two things at once would explain it. The sign is missing",
+    ),
+    "logarithms of distances": (
+        BIAS + "    return -slopes * np.log1p(np.abs(query - key))",
+        "that query stands at position 2, that key at position 0",
+    ),
+    "divided by a root": (
+        BIAS + "    return -slopes * np.abs(query - key) / math.sqrt(k_len)",
+        "The answer is the right one times 1 / the square root of k_len",
+    ),
+    "slopes of its own": (
+        """
+        def alibi_bias(n_heads, q_len, k_len):
+            slopes = 2.0 ** (-8 / n_heads * np.arange(1, n_heads + 1))
+            query, key = np.arange(k_len - q_len, k_len)[:, None], np.arange(k_len)
+            return -slopes[:, None, None] * np.abs(query - key)
+        """,
+        "Head 0 of 5 falls by 0.3299 per position; its slope is 0.25",
+    ),
+    "divided twice": (
+        "def rope_frequencies(d_head, base=10000.0):\n"
+        "    return base ** -np.arange(0, d_head, 2) / d_head",
+        "At pair 0 your function gives 0.0833333, not 1",
+    ),
+    "degrees": (
+        "def rope_frequencies(d_head, base=10000.0):\n"
+        "    return np.degrees(base ** (-np.arange(0, d_head, 2) / d_head))",
+        "The answer is the right one times 180 / pi",
+    ),
+    "the base by heart": (
+        "def rope_frequencies(d_head, base=10000.0):\n"
+        "    return 10000 ** (-np.arange(0, d_head, 2) / d_head)",
+        "`base` is not used: the answer is always that for 10000",
+    ),
+    "doubled, and the base by heart": (
+        "def rope_frequencies(d_head, base=10000.0):\n"
+        "    return 10000 ** (-2 * np.arange(0, d_head, 2) / d_head)",
+        "Two things at once would explain it. The exponent is doubled",
+    ),
+    "the halves turned the other way": (
+        ROPE + "    answer = np.empty_like(x)\n"
+        "    if layout == 'half':\n"
+        "        a, b = x[..., :half], x[..., half:]\n"
+        "        answer[..., :half] = a * cos + b * sin\n"
+        "        answer[..., half:] = b * cos - a * sin\n"
+        "        return answer\n"
+        "    return right(x, positions, inv_freq)",
+        "is turned by 2.904; its angle is 5 x 0.6758 = 3.379, or -2.904. Wrong for the "
+        "half layout",
+    ),
+    "arguments of its caller turned": (
+        ROPE + "    if layout == 'half':\n"
+        "        a, b = x[..., :half], x[..., half:]\n"
+        "    else:\n"
+        "        a, b = x[..., 0::2], x[..., 1::2]\n"
+        "    a[:], b[:] = a * cos - b * sin, a * sin + b * cos\n"
+        "    return x",
+        "Your function changes `x`, which belongs to its caller",
+    ),
+    "added like a table": (
+        ROPE
+        + "    return x + np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)",
+        "had the length 0.0221 and now has 1.431: a turn keeps it",
+    ),
+    "counted from the first one": (
+        "def apply_rope(x, positions, inv_freq, layout='interleaved'):\n"
+        "    return right(x, positions - positions.min(), inv_freq, layout)",
+        "is turned by 0; its angle is 4 x 0.7832 = 3.133",
+    ),
+    "backwards, and the other layout": (
+        "def apply_rope(x, positions, inv_freq, layout='interleaved'):\n"
+        "    other = 'half' if layout == 'interleaved' else 'interleaved'\n"
+        "    return right(x, -positions, inv_freq, other)",
+        "explain it. The two layouts have changed places. And: everything turns",
+    ),
+    "not for several rows": (
+        ROPE.replace("if positions.ndim == 2 and x.ndim == 4:", "if False:")
+        + "    a, b = x[..., 0::2], x[..., 1::2]\n"
+        "    turned = np.stack([a * cos - b * sin, a * sin + b * cos], axis=-1)\n"
+        "    return turned.reshape(x.shape)",
+        "`layout` is not used: neighbours are always paired. And: batch rows and heads "
+        "are mixed up",
+    ),
+    "torch's chunk": (
+        "def apply_rope(x, positions, inv_freq, layout='interleaved'):\n"
+        "    a, b = x.chunk(2, dim=-1)\n"
+        "    return a",
+        "That is a method of PyTorch's tensors",
+    ),
+    "the factor squared": (
+        "def scaled_base(base, factor, d_head): return base * factor**2",
+        "the slowest of 32 pairs turns 14.67 times more slowly; it should be 4 times",
+    ),
+    "a division that rounds": (
+        "def scaled_base(base, factor, d_head):\n"
+        "    return base * factor ** (d_head // (d_head - 2))",
+        "the slowest of 32 pairs turns 3.83 times more slowly; it should be 4 times",
+    ),
+    "base and factor swapped": (
+        "def scaled_base(base, factor, d_head):\n"
+        "    return factor * base ** (d_head / (d_head - 2))",
+        "`base` and `factor` have changed places",
+    ),
+    "a whole number": (
+        "def scaled_base(base, factor, d_head):\n"
+        "    return int(base * factor ** (d_head / (d_head - 2)))",
+        "The numbers have lost everything after the decimal point",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TELLING)
+def test_a_mistake_that_is_in_no_list_is_still_told(case):
+    source, sentence = TELLING[case]
+    assert_told(told("\n" + source, **GIVEN), sentence)
+
+
+def test_wrong_slopes_cost_the_bias_nothing():
+    verdict = told(
+        "def alibi_slopes(n_heads):\n"
+        "    return 2.0 ** (-8 / n_heads * np.arange(n_heads))\n"
+        + BIAS
+        + "    return -slopes * np.abs(query - key)",
+        math=math,
+    )
+    assert verdict.points == verdict.max_points
+    assert verdict.first == ("alibi_slopes",)
+
+
+def test_checking_is_quick_even_where_nothing_explains_the_answer():
+    source = """
+    def apply_rope(x, positions, inv_freq, layout="interleaved"):
+        return np.random.default_rng(0).normal(size=x.shape).astype(x.dtype)
+    """
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        told(source, **GIVEN)
+        times.append(time.process_time() - start)
+    assert min(times) < 0.3  # the least: what the machine does besides is not ours

@@ -43,10 +43,10 @@ def _(rng):
         return rng.permutation(signs * drawn).reshape(rows, columns)
 
     few, more = sorted(int(n) for n in rng.choice(range(3, 7), 2, replace=False))
-    yield Probe(between(5, 5), False, why="a short text, and no looking ahead")
-    yield Probe(between(few, 2 * more), True, why="a short text, and looking ahead")
-    yield Probe(some(few, 9, 32, 128), False, why="far keys, and no looking ahead")
-    yield Probe(some(more, 10, 16, 128), True, why="far keys, and looking ahead")
+    yield Probe(between(5, 5), False, why="a short text without looking ahead")
+    yield Probe(between(few, 2 * more), True, why="a short text with looking ahead")
+    yield Probe(some(few, 9, 32, 128), False, why="far keys without looking ahead")
+    yield Probe(some(more, 10, 16, 128), True, why="far keys with looking ahead")
     n, reach = 10 + few, int(rng.integers(40, 60))
     yield Probe(some(3, 8, n, reach), False, n, reach, why="other numbers of buckets")
     n = 5 + 2 * int(rng.integers(1, 4))
@@ -829,13 +829,13 @@ def _(rng):
         )
         yield Probe(
             some(3, 2, 5, 8), ragged(3, 5), freq(4), layout,
-            why="positions of their own for every batch row, and heads",
+            why="(B, T) positions and heads",
         )  # fmt: skip
     yield Probe(some(4, 4, 4, 4), ragged(4, 4), freq(2), why="all sizes equal")
     yield Probe(some(4, 4, 4, 4), past, freq(2), "half", why="all sizes equal")
     yield Probe(
         some(3, 4, 10), ragged(3, 4), freq(5), "half",
-        why="positions of their own for every batch row, without heads",
+        why="(B, T) positions without heads",
     )  # fmt: skip
     yield Probe(
         some(few, 6, 4), np.array([0, 1, 2, 0, 1, 2]), freq(2),
@@ -852,7 +852,7 @@ def _(rng):
     x[..., 0], x[..., 3] = 0, 0
     yield Probe(
         x, np.array([1000, 1501, 1999]) + few, np.array([0.77, 0.1317]),
-        why="half precision, far away",
+        why="half precision far away",
     )  # fmt: skip
 
 
@@ -1220,7 +1220,7 @@ def _(rng):
     yield Probe(old + 1, 2.5, more, why="few dimensions and a small base")
     yield Probe(old, 0.5, more, why="a shorter context")
     yield Probe(old, 3.0, 4, why="two pairs")
-    yield Probe(500000.0, 1.0, few, why="a factor of 1, which changes nothing")
+    yield Probe(500000.0, 1.0, few, why="a factor of 1")
 
 
 @base.law
