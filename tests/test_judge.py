@@ -268,6 +268,10 @@ ADVICE = {
         """,
         "must have the shape of what it picks from",
     ),
+    "a whole number to a negative power": (
+        "def shift_matrix(offset, d, base=1e4): return 10000 ** -np.arange(d)",
+        "Write 2.0 in place of 2",
+    ),
 }
 
 
