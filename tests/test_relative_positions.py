@@ -555,9 +555,8 @@ TELLING = {
         "Your function changes `x`, which belongs to its caller",
     ),
     "added like a table": (
-        ROPE
-        + "    return x + np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)",
-        "had the length 0.0221 and now has 1.431: a turn keeps it",
+        ROPE + "    return x + np.concatenate([sin, cos], axis=-1)",
+        "had the length 0.0221 and now has 0.1102: a turn keeps it",
     ),
     "counted from the first one": (
         "def apply_rope(x, positions, inv_freq, layout='interleaved'):\n"
