@@ -78,7 +78,7 @@ def alibi_bias(n_heads: int, q_len: int, k_len: int) -> np.ndarray:
     """
     query = np.arange(k_len - q_len, k_len)[:, None]  # (L, 1)
     distance = np.abs(query - np.arange(k_len))  # (L, S)
-    return -alibi_slopes(n_heads)[:, None, None] * distance
+    return alibi_slopes(n_heads)[:, None, None] * -distance
 
 
 def rope_frequencies(d_head: int, base: float = 10000.0) -> np.ndarray:
