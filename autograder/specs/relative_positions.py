@@ -796,9 +796,8 @@ def other(layout, width):
 def _(rng):
     def some(*shape, kind: type = float):
         """No zeros; small, so that sines and cosines in single precision will do."""
-        return (rng.integers(1, 9, shape) * rng.choice([-1, 1], shape) / 64).astype(
-            kind
-        )
+        signs = rng.choice([-1, 1], shape)
+        return (signs * rng.integers(1, 9, shape) / 64).astype(kind)
 
     def freq(pairs):
         """Frequencies that fall, and not those of any base that one might guess."""
@@ -812,15 +811,15 @@ def _(rng):
         positions[2:, length // 2 :] -= length // 2
         return positions
 
-    few, some_, more = sorted(int(n) for n in rng.choice([2, 3, 5], 3, replace=False))
+    few, heads, more = sorted(int(n) for n in rng.choice([2, 3, 5], 3, replace=False))
     past = np.arange(4) + int(rng.integers(2, 9))
     pairs = int(rng.choice([3, 4]))
     yield Probe(
-        some(few, some_, 4, 2 * pairs), past, freq(pairs),
+        some(few, heads, 4, 2 * pairs), past, freq(pairs),
         why="the interleaved layout",
     )  # fmt: skip
     yield Probe(
-        some(some_, few, 4, 14 - 2 * pairs), past + 1, freq(7 - pairs), "half",
+        some(heads, few, 4, 14 - 2 * pairs), past + 1, freq(7 - pairs), "half",
         why="the half layout",
     )  # fmt: skip
     for layout in ("interleaved", "half"):
@@ -932,14 +931,16 @@ def length_of_a_pair(answer, x, positions, inv_freq, layout="interleaved"):
 def angle_of_a_pair(answer, x, positions, inv_freq, layout="interleaved"):
     if answer.shape != x.shape:
         return None
-    turned = as_complex(answer, layout) / as_complex(x, layout)
+    before, after = as_complex(x, layout), as_complex(answer, layout)
     angles = spread(positions[..., None] * inv_freq, x, positions)
-    wanted = np.broadcast_to(np.exp(1j * angles), turned.shape)
-    off = np.argwhere(~np.isclose(turned, wanted, atol=5e-3))
+    wanted = before * np.exp(1j * angles)
+    off = np.argwhere(np.abs(after - wanted) > 5e-3 * np.abs(before))
     if not len(off):
         return None
     index = tuple(off[0])
-    found, angle = (round(float(np.angle(z[index])), 4) for z in (turned, wanted))
+    found, angle = (
+        round(float(np.angle(z[index] / before[index])), 4) for z in (after, wanted)
+    )
     product = position_of(index, positions) * inv_freq[index[-1]]
     same = "" if abs(product) < np.pi else f", or {angle:.4g}"
     return (
