@@ -556,7 +556,7 @@ TELLING = {
     ),
     "added like a table": (
         ROPE + "    return x + np.concatenate([sin, cos], axis=-1)",
-        "had the length 0.0221 and now has 0.1102: a turn keeps it",
+        "had the length 0.06442 and now has 0.0635: a turn keeps it",
     ),
     "counted from the first one": (
         "def apply_rope(x, positions, inv_freq, layout='interleaved'):\n"
