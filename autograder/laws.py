@@ -27,7 +27,7 @@ ADVICE = (
     ("AttributeError", r"'numpy.ndarray' object has no attribute '(unsqueeze|view|"
      r"permute|masked_fill_?|expand|contiguous|repeat_interleave|float|bool|long|to|"
      r"detach|numpy|clone|new_\w+|softmax|exp|sqrt|t|mm|matmul|index_add_|index_select|"
-     r"scatter_add_|zero_)'",
+     r"scatter_add_|zero_|chunk|unbind)'",
      "That is a method of PyTorch's tensors; this is a NumPy array. A new axis, for "
      "example, is x[None] or x[:, None]."),
     ("AttributeError", r"'NoneType'", "Something before this line is None: did a "
@@ -70,6 +70,8 @@ ADVICE = (
      "Functions that choose, like np.where, broadcast it."),
     ("IndexError", r"out of bounds", "Print the shape of what you index, and the "
      "index."),
+    ("ValueError", r"Integers to negative integer powers",
+     "NumPy keeps whole numbers whole, and 1/4 is none. Write 2.0 in place of 2."),
     ("ModuleNotFoundError", "", "The exercises up to chapter 16 need NumPy alone."),
     ("MemoryError", "", "Which array is that large? Print the shapes on the way."),
     ("ValueError", r"array is too big",
