@@ -796,6 +796,20 @@ def in_single_precision(query, key, value, cache_k, cache_v, past_len):
     return cache.decode_step(*single, past_len)
 
 
+for array in ("key", "value"):
+    decode.equivalent(
+        f"q_len = {array}.shape[2]", why="every new token has a query, key and value"
+    )
+for array in ("value", "cache_k", "cache_v"):
+    decode.equivalent(
+        f"n_rep = query.shape[1] // {array}.shape[1]",
+        why="keys, values and caches have as many heads",
+    )
+decode.equivalent(
+    "n_rep = query.shape[1] / key.shape[1]", why="np.repeat takes 2.0 for 2"
+)
+
+
 prefill = Exercise(
     cache.prefill_in_chunks,
     points=2,
@@ -1046,3 +1060,23 @@ def with_a_cache_that_grows(query, key, value, chunk):
         )  # fmt: skip
         outputs.append(output)
     return np.concatenate(outputs, axis=2)
+
+
+for array in ("key", "value"):
+    prefill.equivalent(
+        f"for start in range(0, {array}.shape[2], chunk):",
+        why="every token has a query, key and value",
+    )
+for caches in (
+    "(np.zeros_like(value), np.zeros_like(key))",
+    "(key, np.zeros_like(value))",
+    "(-np.zeros_like(key), np.zeros_like(value))",
+    "(np.zeros_like(key), value)",
+    "(np.zeros_like(key), -np.zeros_like(value))",
+    "(np.zeros_like(value), np.zeros_like(value))",
+    "(np.zeros_like(key), np.zeros_like(key))",
+):
+    prefill.equivalent(
+        f"cache_k, cache_v = {caches}",
+        why="what stands in places that are not filled is never read",
+    )
