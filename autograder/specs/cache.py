@@ -41,7 +41,7 @@ def _(rng):
 
     yield Probe(*arrays(b, g, t, k, start, rest), why="several tokens in the middle")
     yield Probe(*arrays(g, k, t, b, start, rest), why="several tokens in the middle")
-    yield Probe(*arrays(b, g, 1, k, start, rest), why="a single token in the middle")
+    yield Probe(*arrays(b, g, 1, k, start, 7), why="a single token in the middle")
     yield Probe(*arrays(k, b, t + 1, g, 0, rest), why="tokens at the beginning")
     yield Probe(*arrays(b, g, t, k, start, 0), why="tokens up to the last place")
     yield Probe(*arrays(b, g, t + 2, k, 0, 0), why="tokens that fill all of the cache")
@@ -467,8 +467,9 @@ def observed_weights(weights, right, past_len, token, place):
     same = np.isclose(weights, right, atol=1e-5)
     good = same.all(axis=(0, 2, 3))
     if good.any() and not good.all():
-        numbers = ", ".join(map(str, np.flatnonzero(good)))
-        return f"{start}Right are those of head {numbers} alone."
+        numbers = " and ".join(map(str, np.flatnonzero(good)))
+        heads = "heads" if good.sum() > 1 else "head"
+        return f"{start}Right are those of {heads} {numbers} alone."
     wrong = np.argwhere(~same)
     if not len(wrong):
         return None
@@ -689,6 +690,23 @@ def with_a_gap(query, key, value, cache_k, cache_v, past_len):
 def over_the_last(query, key, value, cache_k, cache_v, past_len):
     before = max(past_len - 1, 0)
     return cache.decode_step(query, key, value, cache_k, cache_v, before)
+
+
+@decode.mistake(
+    "The output is made before the new tokens are written: where they belong, the "
+    "queries see what stood there before.",
+    hint="Write first, then look: the queries meet the cache that holds the new keys.",
+)
+def looked_before_writing(query, key, value, cache_k, cache_v, past_len):
+    there = slice(past_len, past_len + query.shape[2])
+    output, *_ = cache.decode_step(
+        query, cache_k[:, :, there], cache_v[:, :, there], cache_k, cache_v, past_len
+    )
+    return (
+        output,
+        cache.update_cache(cache_k, key, past_len),
+        cache.update_cache(cache_v, value, past_len),
+    )
 
 
 @decode.mistake(
