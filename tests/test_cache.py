@@ -28,7 +28,7 @@ from solutions.cache import (
     prefill_in_chunks,
     update_cache,
 )
-from solutions.heads import merge_heads, repeat_kv, split_heads
+from solutions.heads import merge_heads, split_heads
 from solutions.inputs import pad_batch, position_ids
 from solutions.relative_positions import apply_rope, rope_frequencies
 
@@ -403,3 +403,246 @@ def test_without_position_ids_a_left_padded_row_of_gpt2_comes_out_otherwise():
         short = model(torch.tensor([[11, 12]])).logits[0, -1]
     assert_close(batch[0], long)
     assert not torch.allclose(batch[1], short, atol=0.1)
+
+
+# What learners are told of mistakes that are in no list
+
+
+# What the notebook of the chapter has given, and right answers to its own exercises
+GIVEN = {**vars(attention), **vars(heads), **vars(masks), **vars(cache)}
+
+UPDATE = """
+def update_cache(cache, new, start):
+    answer = cache.copy()
+"""
+STEP = """
+def decode_step(query, key, value, cache_k, cache_v, past_len):
+    cache_k = update_cache(cache_k, key, past_len)
+    cache_v = update_cache(cache_v, value, past_len)
+    q_len, n_rep = query.shape[2], query.shape[1] // key.shape[1]
+    keys = repeat_kv(cache_k[:, :, : past_len + q_len], n_rep)
+    values = repeat_kv(cache_v[:, :, : past_len + q_len], n_rep)
+    attn_mask = causal_mask(q_len, past_len + q_len)
+"""
+CHUNKS = """
+def prefill_in_chunks(query, key, value, chunk):
+    cache_k, cache_v = np.zeros_like(key), np.zeros_like(value)
+    outputs, t = [], query.shape[2]
+    for start in range(0, t, chunk):
+        part = np.s_[:, :, start : start + chunk]
+"""
+TELLING = {
+    "in place": (
+        """
+        def update_cache(cache, new, start):
+            cache[:, :, start : start + new.shape[2]] = new
+            return cache
+        """,
+        "Your function changes `cache`, which belongs to its caller. What it gives "
+        "back is right",
+    ),
+    "as many places as heads": (
+        UPDATE + "    answer[:, :, start : start + new.shape[1]] = new\n"
+        "    return answer",
+        "At batch row 0, head 0, position 4, column 0 stands the number that `new` has "
+        "for token 0; there belongs the one that `cache` has for position 4",
+    ),
+    "one over the other": (
+        UPDATE + "    for token in range(new.shape[2]):\n"
+        "        answer[:, :, start] = new[:, :, token]\n"
+        "    return answer",
+        "stands the number that `new` has for token 1; there belongs the one that "
+        "`new` has for token 0",
+    ),
+    "the last token first": (
+        UPDATE + "    answer[:, :, start : start + new.shape[2]] = new[:, :, ::-1]\n"
+        "    return answer",
+        "The answer is right for `new` read backwards along axis 2",
+    ),
+    "an empty array that is not filled": (
+        """
+        def update_cache(cache, new, start):
+            answer = np.empty_like(cache)
+            answer[:, :, start : start + new.shape[2]] = new
+            return answer
+        """,
+        "an array from np.empty that is not filled",
+    ),
+    "the two lengths the wrong way round": (
+        "def cache_positions(past_len, new_len): "
+        "return np.arange(new_len, past_len + new_len)",
+        "`past_len` and `new_len` have changed places",
+    ),
+    "a row of its own": (
+        "def cache_positions(past_len, new_len): "
+        "return np.arange(past_len, past_len + new_len)[None]",
+        "The values are right, but in another shape",
+    ),
+    "up to the cached ones": (
+        "def cache_positions(past_len, new_len): "
+        "return np.arange(past_len - new_len, past_len)",
+        "minus new_len",
+    ),
+    "positions that are no whole numbers": (
+        "def cache_positions(past_len, new_len): "
+        "return np.linspace(past_len, past_len + new_len - 1, new_len)",
+        "an array of float64; asked for is an array of int64",
+    ),
+    "a square mask": (
+        STEP + "    attn_mask = causal_mask(q_len, q_len)\n"
+        "    output = scaled_dot_product_attention(query, keys, values, attn_mask)\n"
+        "    return output, cache_k, cache_v",
+        "right for an output that is the weights, for a single new token, a single new "
+        "token and an empty cache",
+    ),
+    "both caches in place": (
+        """
+        def decode_step(query, key, value, cache_k, cache_v, past_len):
+            end = past_len + query.shape[2]
+            cache_k[:, :, past_len:end], cache_v[:, :, past_len:end] = key, value
+            n_rep = query.shape[1] // key.shape[1]
+            keys = repeat_kv(cache_k[:, :, :end], n_rep)
+            values = repeat_kv(cache_v[:, :, :end], n_rep)
+            attn_mask = causal_mask(query.shape[2], end)
+            output = scaled_dot_product_attention(query, keys, values, attn_mask)
+            return output, cache_k, cache_v
+        """,
+        "changes `cache_k` and `cache_v`, which belong to its caller",
+    ),
+    "heads that are not shared": (
+        STEP + "    keys, values = keys[:, ::n_rep], values[:, ::n_rep]\n"
+        "    output = scaled_dot_product_attention(query, keys, values, attn_mask)\n"
+        "    return output, cache_k, cache_v",
+        "right for one head for all, nothing to share and sizes that are all equal",
+    ),
+    "a wrong order for the keys alone": (
+        STEP + "    keys = np.tile(keys[:, ::n_rep], (1, n_rep, 1, 1))\n"
+        "    output = scaled_dot_product_attention(query, keys, values, attn_mask)\n"
+        "    return output, cache_k, cache_v",
+        "Right are those of heads 0 and 5 alone",
+    ),
+    "no mask, and another order of heads": (
+        STEP + "    keys = np.tile(keys[:, ::n_rep], (1, n_rep, 1, 1))\n"
+        "    values = np.tile(values[:, ::n_rep], (1, n_rep, 1, 1))\n"
+        "    output = scaled_dot_product_attention(query, keys, values)\n"
+        "    return output, cache_k, cache_v",
+        "Two things at once would explain it. In `output`: There is no mask: a new "
+        "token sees the new ones after it. And: query heads that share",
+    ),
+    "a mask after the softmax": (
+        STEP + "    weights = softmax(attention_scores(query, keys)) * attn_mask\n"
+        "    return weights @ values, cache_k, cache_v",
+        "Those that head 0 of batch row 0 gives new token 0 add up to 0.6",
+    ),
+    "hidden scores set to 0": (
+        STEP + "    scores = attention_scores(query, keys)\n"
+        "    weights = softmax(np.where(attn_mask, scores, 0))\n"
+        "    return weights @ values, cache_k, cache_v",
+        "is for position 7, which comes after it",
+    ),
+    "a mask only for an empty cache": (
+        STEP + "    attn_mask = None if past_len else attn_mask\n"
+        "    output = scaled_dot_product_attention(query, keys, values, attn_mask)\n"
+        "    return output, cache_k, cache_v",
+        "a single new token and an empty cache",
+    ),
+    "a window nobody asked for": (
+        STEP + "    own = past_len + np.arange(q_len)[:, None]\n"
+        "    attn_mask &= np.arange(past_len + q_len) > own - 4\n"
+        "    output = scaled_dot_product_attention(query, keys, values, attn_mask)\n"
+        "    return output, cache_k, cache_v",
+        "which stands at position 6, nothing is for position 0, which it may see",
+    ),
+    "chunks by themselves, and none that is short": (
+        """
+        def prefill_in_chunks(query, key, value, chunk):
+            outputs = []
+            for number in range(query.shape[2] // chunk):
+                part = np.s_[:, :, number * chunk : (number + 1) * chunk]
+                empty = np.zeros_like(key)
+                output, *_ = decode_step(
+                    query[part], key[part], value[part], empty, empty, 0
+                )
+                outputs.append(output)
+            return np.concatenate(outputs, axis=2)
+        """,
+        "Each chunk sees only itself: the tokens of earlier chunks are not seen. And: "
+        "the last chunk is dropped",
+    ),
+    "all keys, and the queries taken for the last": (
+        CHUNKS + "        n_rep = query.shape[1] // key.shape[1]\n"
+        "        attn_mask = causal_mask(query[part].shape[2], t)\n"
+        "        outputs.append(scaled_dot_product_attention(\n"
+        "            query[part], repeat_kv(key, n_rep), repeat_kv(value, n_rep),\n"
+        "            attn_mask))\n"
+        "    return np.concatenate(outputs, axis=2)",
+        "is for position 1, in its future",
+    ),
+    "each chunk over the one before": (
+        CHUNKS + "        output, cache_k, cache_v = decode_step(\n"
+        "            query[part], key[part], value[part], cache_k, cache_v,\n"
+        "            max(start - chunk, 0))\n"
+        "        outputs.append(output)\n"
+        "    return np.concatenate(outputs, axis=2)",
+        "gives token 3, which stands at position 3, nothing is for position 0, which "
+        "it may see",
+    ),
+    "every chunk into the first places of the answer": (
+        CHUNKS + "        output, cache_k, cache_v = decode_step(\n"
+        "            query[part], key[part], value[part], cache_k, cache_v, start)\n"
+        "        outputs = np.zeros_like(query) if start == 0 else outputs\n"
+        "        outputs[:, :, : output.shape[2]] = output\n"
+        "    return outputs",
+        "Every number of token 3 is 0",
+    ),
+    "a cache for one chunk": (
+        """
+        def prefill_in_chunks(query, key, value, chunk):
+            cache_k = cache_v = np.zeros_like(key[:, :, :chunk])
+            outputs = []
+            for start in range(0, query.shape[2], chunk):
+                part = np.s_[:, :, start : start + chunk]
+                output, cache_k, cache_v = decode_step(
+                    query[part], key[part], value[part], cache_k, cache_v, start
+                )
+                outputs.append(output)
+            return np.concatenate(outputs, axis=2)
+        """,
+        "6 tokens do not fit into a cache of 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TELLING)
+def test_a_mistake_that_is_in_no_list_is_still_told(case):
+    source, sentence = TELLING[case]
+    assert_told(told(source, **GIVEN), sentence)
+
+
+def test_a_wrong_step_costs_the_prompt_in_chunks_nothing():
+    verdict = told(
+        STEP + "    output = scaled_dot_product_attention(query, keys, values)\n"
+        "    return output, cache_k, cache_v\n"
+        + CHUNKS
+        + "        output, cache_k, cache_v = decode_step(\n"
+        "            query[part], key[part], value[part], cache_k, cache_v, start)\n"
+        "        outputs.append(output)\n"
+        "    return np.concatenate(outputs, axis=2)",
+        **GIVEN,
+    )
+    assert verdict.points == verdict.max_points
+    assert verdict.first == ("decode_step",)
+
+
+def test_checking_is_quick_even_where_nothing_explains_the_answer():
+    source = """
+    def decode_step(query, key, value, cache_k, cache_v, past_len):
+        output = np.random.default_rng(0).normal(size=query.shape)
+        return output, cache_k.copy(), cache_v.copy()
+    """
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        told(source, **GIVEN)
+        times.append(time.process_time() - start)
+    assert min(times) < 0.3  # the least: what the machine does besides is not ours
