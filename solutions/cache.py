@@ -51,9 +51,9 @@ def decode_step(
     """Let new tokens attend to the cached ones and, causally, to each other.
 
     The first `past_len` positions of the caches are filled; whatever stands beyond does
-    not count. The new keys and values are written right after them. There may be fewer
-    key-value heads than query heads: neighbours share. The caches that are given stay
-    as they are.
+    not count. Right after them the new keys and values are written, and nothing else in
+    the caches changes. The caches that are given stay as they are; new ones come back.
+    There may be fewer key-value heads than query heads: neighbours share.
 
     Shapes:
         query: (B, H, T, K), float
