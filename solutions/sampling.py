@@ -46,7 +46,7 @@ def top_k_filter(logits: np.ndarray, k: int) -> np.ndarray:
     if k < 1:
         raise ValueError(f"k is {k}: nothing would be left")
     k = min(k, logits.shape[-1])
-    least = np.sort(logits, axis=-1)[..., -k, None]  # (..., 1)
+    least = np.sort(logits)[..., -k, None]  # (..., 1)
     return np.where(logits >= least, logits, -np.inf)
 
 
@@ -68,7 +68,7 @@ def top_p_filter(logits: np.ndarray, p: float) -> np.ndarray:
     """
     if not 0 < p <= 1:
         raise ValueError(f"p is {p}, not above 0 and at most 1")
-    order = np.argsort(-logits, axis=-1)
+    order = np.argsort(-logits)
     ordered = np.take_along_axis(softmax(logits), order, axis=-1)
     before = ordered.cumsum(axis=-1) - ordered  # what the more probable ones add up to
     kept = np.empty(logits.shape, bool)
@@ -143,18 +143,17 @@ def beam_search(
         returns: the list of ids, from start_id on, and the score, a float
     """
 
-    def is_finished(ids: list[int]) -> bool:
+    def is_finished(ids):
         return ids[-1] == end_id or len(ids) > max_len
 
-    def score(beam: tuple[list[int], float]) -> float:
+    def score(beam):
         ids, total = beam
         return total / (len(ids) - 1) ** length_penalty
 
-    beams = [([start_id], 0.0)]
-    aside: list[tuple[list[int], float]] = []
+    beams, aside = [([start_id], 0.0)], []
     while beams:
         continued = [
-            ([*ids, token], total + float(log_prob))
+            ([*ids, token], total + log_prob)
             for ids, total in beams
             for token, log_prob in enumerate(step(ids))
         ]
@@ -162,4 +161,4 @@ def beam_search(
         aside += [beam for beam in continued[:beam_size] if is_finished(beam[0])]
         beams = [beam for beam in continued if not is_finished(beam[0])][:beam_size]
     best = max(aside, key=score)
-    return best[0], score(best)
+    return best[0], float(score(best))

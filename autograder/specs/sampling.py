@@ -1,6 +1,8 @@
 """Chapter 13: sampling text."""
 
 import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +57,31 @@ def told_by_what_is_kept(exercise):
                 return f"No logit{row} is -inf; {dropped} should be."
             return f"Kept{row}: {tokens(got)}. To be kept: {tokens(wanted)}."
         return None
+
+
+def wrong_fills(exercise):
+    """Mistakes of filters whose family knows `fill`."""
+    exercise.mistake(
+        "Dropped logits become 0, not -inf.",
+        hint="What is exp(0)? A logit of 0 is a token that can be drawn.",
+        fill=0,
+    )
+    for low in (-1e9, -1e10, -1e4):
+        exercise.mistake(
+            f"Dropped logits become {low:g}, not -inf.",
+            hint="Most softmaxes would make 0 of it. But the next filter, and whoever "
+            "asks what was dropped, looks for -inf.",
+            fill=low,
+        )
+
+
+def gives_probabilities(exercise):
+    @exercise.mistake(
+        "The answer is probabilities: a softmax has been taken.",
+        hint="Asked for are logits. The filters that come after it take logits, too.",
+    )
+    def probabilities(logits, threshold):
+        return softmax(exercise.solution(logits, threshold))
 
 
 def tokens(ids):
@@ -131,7 +158,7 @@ temperature.mistake(
 )
 temperature.mistake(
     "Each logit is raised to the power 1 / temperature.",
-    hint="The power belongs to probabilities. What does it become for their logarithms?",
+    hint="The power belongs to probabilities. What becomes of it for logarithms?",
     divide=lambda x, t: np.sign(x) * np.abs(x) ** (1 / t),
 )
 temperature.mistake(
@@ -327,18 +354,7 @@ top_k.mistake(
     hint="np.sort goes upwards: from which end do you count?",
     least=lambda x, k: np.sort(x)[..., min(k, x.shape[-1] - 1), None],
 )
-top_k.mistake(
-    "Dropped logits become 0, not -inf.",
-    hint="What is exp(0)? A logit of 0 is a token that can be drawn.",
-    fill=0,
-)
-for low in (-1e9, -1e10, -1e4):
-    top_k.mistake(
-        f"Dropped logits become {low:g}, not -inf.",
-        hint="Most softmaxes would make 0 of it. But the next filter, and whoever asks "
-        "what was dropped, looks for -inf.",
-        fill=low,
-    )
+wrong_fills(top_k)
 top_k.mistake(
     "The k largest logits of the whole array are kept, not those of each row.",
     hint="Every row is another next token. Along which axis do you sort?",
@@ -375,12 +391,7 @@ def left_sorted(logits, k):
     return sorted_down(sampling.top_k_filter(logits, k))
 
 
-@top_k.mistake(
-    "The answer is probabilities: a softmax has been taken.",
-    hint="Asked for are logits. The filters that come after it take logits, too.",
-)
-def top_k_probabilities(logits, k):
-    return softmax(sampling.top_k_filter(logits, k))
+gives_probabilities(top_k)
 
 
 @top_k.variant
@@ -427,7 +438,7 @@ def with_weights(rng, weights, *shape):
 
 @top_p.probes
 def _(rng):
-    b, t, v = some_sizes(rng)
+    b, t, _ = some_sizes(rng)
     # Sums stay away from p: 0.50, 0.72, 0.84, 0.92, 0.97, 1.00.
     falling = np.array([0.50, 0.22, 0.12, 0.08, 0.05, 0.03])
     flat = np.array([0.22, 0.18, 0.16, 0.14, 0.12, 0.10, 0.08])
@@ -438,9 +449,7 @@ def _(rng):
     yield Probe(with_weights(rng, falling, b, t), 0.6, why="a batch of sequences")
     yield Probe(with_weights(rng, falling, 6), 0.75, why="as many rows as tokens")
     yield Probe(with_weights(rng, flat, 7), 0.65, why="as many rows as tokens")
-    yield Probe(
-        with_weights(rng, falling, t).astype(np.float32), 0.7, why="float32"
-    )
+    yield Probe(with_weights(rng, falling, t).astype(np.float32), 0.7, why="float32")
     yield Probe(
         with_weights(rng, sharp, b), 0.85,
         why="a token that alone is more probable than p",
@@ -515,7 +524,7 @@ top_p.mistake(
 )
 top_p.mistake(
     "The tokens up to 1 - p are kept, not those up to p.",
-    hint="p is the probability that is kept. How much does the answer keep for p = 0.9?",
+    hint="p is the probability that is kept. How much do you keep for p = 0.9?",
     seen="lucidrains/x-transformers#184",
     keep=lambda before, p: first_kept(before < 1 - p),
 )
@@ -561,18 +570,7 @@ top_p.mistake(
         np.arange(weights.shape[-1]) / weights.shape[-1], weights.shape
     ),
 )
-top_p.mistake(
-    "Dropped logits become 0, not -inf.",
-    hint="What is exp(0)? A logit of 0 is a token that can be drawn.",
-    fill=0,
-)
-for low in (-1e9, -1e10, -1e4):
-    top_p.mistake(
-        f"Dropped logits become {low:g}, not -inf.",
-        hint="Most softmaxes would make 0 of it. But the next filter, and whoever asks "
-        "what was dropped, looks for -inf.",
-        fill=low,
-    )
+wrong_fills(top_p)
 top_p.mistake(
     "The softmax is over the first axis, not over the tokens.",
     hint="Which numbers should add up to 1?",
@@ -597,12 +595,7 @@ def nucleus_left_sorted(logits, p):
     return sorted_down(sampling.top_p_filter(logits, p))
 
 
-@top_p.mistake(
-    "The answer is probabilities: a softmax has been taken.",
-    hint="Asked for are logits. The filters that come after it take logits, too.",
-)
-def nucleus_probabilities(logits, p):
-    return softmax(sampling.top_p_filter(logits, p))
+gives_probabilities(top_p)
 
 
 @top_p.mistake(
@@ -674,7 +667,7 @@ told_by_what_is_kept(min_p)
 
 @min_p.probes
 def _(rng):
-    b, t, v = some_sizes(rng)
+    b, t, _ = some_sizes(rng)
     falling = np.array([0.40, 0.23, 0.15, 0.11, 0.07, 0.04])
     flat = np.array([0.22, 0.18, 0.16, 0.14, 0.12, 0.10, 0.08])
     sharp = np.array([0.93, 0.04, 0.015, 0.009, 0.006])
@@ -683,9 +676,7 @@ def _(rng):
     yield Probe(with_weights(rng, flat, b, t), 0.7, why="a flat distribution")
     yield Probe(with_weights(rng, falling, b, t), 0.5, why="a batch of sequences")
     yield Probe(with_weights(rng, falling, 6), 0.15, why="as many rows as tokens")
-    yield Probe(
-        with_weights(rng, falling, t).astype(np.float32), 0.25, why="float32"
-    )
+    yield Probe(with_weights(rng, falling, t).astype(np.float32), 0.25, why="float32")
     yield Probe(with_weights(rng, sharp, b), 0.02, why="a sharp distribution")
     mixed = np.stack([
         with_weights(rng, np.append(falling, 1e-4)), with_weights(rng, flat),
@@ -768,18 +759,7 @@ min_p.mistake(
     hint="The threshold is a fraction of the largest probability.",
     least=lambda min_p, top: top - min_p,
 )
-min_p.mistake(
-    "Dropped logits become 0, not -inf.",
-    hint="What is exp(0)? A logit of 0 is a token that can be drawn.",
-    fill=0,
-)
-for low in (-1e9, -1e10, -1e4):
-    min_p.mistake(
-        f"Dropped logits become {low:g}, not -inf.",
-        hint="Most softmaxes would make 0 of it. But the next filter, and whoever asks "
-        "what was dropped, looks for -inf.",
-        fill=low,
-    )
+wrong_fills(min_p)
 
 
 @min_p.mistake(
@@ -798,12 +778,7 @@ def as_top_p_of_the_rest(logits, min_p):
     return sampling.top_p_filter(logits, 1 - min_p or 1e-9)
 
 
-@min_p.mistake(
-    "The answer is probabilities: a softmax has been taken.",
-    hint="Asked for are logits. The filters that come after it take logits, too.",
-)
-def min_p_probabilities(logits, min_p):
-    return softmax(sampling.min_p_filter(logits, min_p))
+gives_probabilities(min_p)
 
 
 @min_p.variant
@@ -867,7 +842,10 @@ def _(rng):
     for pad in (0, v - 1):
         targets = some_targets(rng, v, 4, t, ignored=(0, 1, 3, 2), ignore_index=pad)
         yield Probe(
-            scattered(rng, 4, t, v), targets, pad, why="an id of a token as ignore_index"
+            scattered(rng, 4, t, v),
+            targets,
+            pad,
+            why="an id of a token as ignore_index",
         )
     yield Probe(
         scattered(rng, v, v, v), some_targets(rng, v, v, v), why="all sizes equal"
@@ -984,6 +962,8 @@ ppl.mistake(
     hint="A mean of means is not the mean: all targets that count make one mean.",
     reduce=mean_of_rows(np.mean),
 )
+
+
 @ppl.mistake(
     "Targets that do not count do count: they are looked up like all others.",
     hint="Which losses should be in the mean? Leave the others out before you take it.",
@@ -1023,7 +1003,9 @@ ppl.mistake(
 ppl.mistake(
     "The softmax is over the positions, not over the tokens.",
     hint="Which numbers should add up to 1?",
-    log_probs=lambda logits: np.moveaxis(log_softmax(np.moveaxis(logits, -2, -1)), -1, -2),
+    log_probs=lambda logits: np.moveaxis(
+        log_softmax(np.moveaxis(logits, -2, -1)), -1, -2
+    ),
 )
 ppl.mistake(
     "It is 1 over the mean probability of the targets.",
@@ -1108,39 +1090,10 @@ def table(rng, v, max_len, end_id, end, spreads):
     places more than may be asked for.
     """
     logits = rng.normal(size=(max_len + 2, v, v))
-    logits *= np.linspace(*spreads, max_len + 2)[:, None, None]
+    first, last = spreads
+    logits *= np.linspace(first, last, max_len + 2)[:, None, None]
     logits[..., end_id] += end
     return log_softmax(logits)
-
-
-@beam.probes
-def _(rng):
-    start, end_id = (int(n) for n in rng.permutation(4)[:2])
-
-    def some(why, v, max_len, size, *penalty, end, spreads=(0.5, 3), stop=end_id):
-        log_probs = table(rng, v, max_len, stop, end, spreads)
-        return Probe(log_probs, start, stop, size, max_len, *penalty, why=why)
-
-    # What tells wrong searches apart is rare in one table, and sure in some of these.
-    for v, max_len, size in ((5, 6, 2), (4, 5, 3)):
-        yield some("ends that come early", v, max_len, size, end=1.5)
-    for v, max_len, size in ((5, 6, 2), (4, 7, 2), (6, 6, 3), (5, 7, 4)):
-        yield some("a length_penalty of 2", v, max_len, size, 2.0, end=1.5)
-    for v, max_len, size in ((5, 7, 3), (4, 7, 4), (6, 7, 3), (5, 6, 4)):
-        yield some("a length_penalty of 2", v, max_len, size, 2.0, end=0.7)
-    for penalty in (0.5, 1.0, 0.5, 1.5):
-        less_sure = "a model that gets less and less sure"
-        yield some(less_sure, 5, 5, 4, penalty, end=0, spreads=(3, 0.5))
-    for v, max_len, size in ((5, 4, 3), (6, 5, 2), (4, 4, 3), (5, 5, 3), (6, 4, 4)):
-        yield some("a length_penalty of 0", v, max_len, size, 0.0, end=0)
-    for v, max_len in ((5, 6), (6, 5), (5, 7)):
-        rare = "ends that are seldom among the best"
-        yield some(rare, v, max_len, 2, 0.0, end=-1.5, spreads=(1, 1))
-    yield some("ends that hardly come", 4, 4, 3, end=-9)
-    yield some("a beam of one", 6, 6, 1, end=1.5)
-    yield some("a beam that holds everything", 4, 3, 64, end=0.5)
-    yield some("a max_len of 1", 5, 1, 2, end=0)
-    yield some("a start that is the end", 6, 5, 3, end=1.5, stop=start)
 
 
 @beam.law
@@ -1173,8 +1126,8 @@ def what_it_is(answer, log_probs, start_id, end_id, beam_size, max_len, **kwargs
     )
     how = "more than" if score > high else "less than"
     return (
-        f"You give {ids}, with the score {score:.5g}: {how} that of {best}, {high:.5g}, "
-        f"which a beam of {beam_size} finds."
+        f"You give {ids}, with the score {score:.5g}: {how} that of {best}, which a "
+        f"beam of {beam_size} finds, {high:.5g}."
     )
 
 
@@ -1226,19 +1179,61 @@ def beam_family(
     return best[0], float(of(give or score, best))
 
 
-beam.mistake(
-    "The beam holds one beginning only, or the same one several times.",
-    hint="How many different beginnings are there after two steps?",
-    set_aside=lambda ranked, size, last: ranked[:1],
-    go_on=lambda ranked, unfinished, size, aside: unfinished[:1],
-)
-beam.mistake(
-    "It is greedy: one beginning goes on with its best id, until that is the end.",
-    hint="A beam of 3 follows three beginnings at a time.",
-    set_aside=lambda ranked, size, last: ranked[:1],
-    go_on=lambda ranked, unfinished, size, aside: ranked[:1],
-    enough=lambda aside, size: len(aside) > 0,
-)
+def in_one_beam(step, start_id, end_id, beam_size, max_len, length_penalty, order):
+    """Finished sequences stay where they are and compete with the others."""
+
+    def finished(ids):
+        return ids[1:] and (ids[-1] == end_id or len(ids) > max_len)
+
+    beams = [([start_id], 0.0)]
+    while not all(finished(ids) for ids, _ in beams):
+        ranked = [beam for beam in beams if finished(beam[0])] + [
+            ([*ids, i], total + log_prob)
+            for ids, total in beams
+            if not finished(ids)
+            for i, log_prob in enumerate(step(ids))
+        ]
+        ranked.sort(key=lambda beam: -order(beam[1], len(beam[0]) - 1, length_penalty))
+        beams = ranked[:beam_size]
+    ids, score = max(
+        ((ids, total / (len(ids) - 1) ** length_penalty) for ids, total in beams),
+        key=lambda scored: scored[1],
+    )
+    return ids, float(score)
+
+
+def competing_by_sums(step, start_id, end_id, beam_size, max_len, length_penalty=1.0):
+    return in_one_beam(
+        step, start_id, end_id, beam_size, max_len, length_penalty,
+        order=lambda total, n, penalty: total,
+    )  # fmt: skip
+
+
+# Searches that differ from each other, or from the right one, in few tables only.
+
+Knobs = dict[str, Any]
+
+FIRST_RANK: Knobs = {
+    "set_aside": lambda ranked, size, last: ranked[: size if last else 1]
+}
+ANY_RANK: Knobs = {"set_aside": lambda ranked, size, last: ranked}
+STOP_AT_ONE: Knobs = {"enough": lambda aside, size: len(aside) > 0}
+STOP_WHEN_FULL: Knobs = {"enough": lambda aside, size: len(aside) >= size}
+HIGHEST_SUM: Knobs = {"choose": the_sum}
+TAKES_A_PLACE: Knobs = {
+    "go_on": lambda ranked, unfinished, size, aside: [
+        beam for beam in ranked[:size] if beam in unfinished
+    ]
+}
+NARROWER: Knobs = {
+    "go_on": lambda ranked, unfinished, size, aside: unfinished[
+        : max(size - len(aside), 0)
+    ]
+}
+ONE_BEGINNING: Knobs = {
+    "set_aside": lambda ranked, size, last: ranked[:1],
+    "go_on": lambda ranked, unfinished, size, aside: unfinished[:1],
+}
 
 
 def best_of_each(ranked, unfinished, size, aside):
@@ -1250,10 +1245,77 @@ def best_of_each(ranked, unfinished, size, aside):
     return [beam for beam in chosen if beam in unfinished]
 
 
+EACH_FOR_ITSELF: Knobs = {"go_on": best_of_each}
+
+
+@beam.probes
+def _(rng):
+    def some(
+        why, v, max_len, size, *penalty, end, spreads=(0.5, 3), starts_at_end=False
+    ):
+        start, end_id = (int(n) for n in rng.permutation(v)[:2])
+        start = end_id if starts_at_end else start
+        log_probs = table(rng, v, max_len, end_id, end, spreads)
+        return Probe(log_probs, start, end_id, size, max_len, *penalty, why=why)
+
+    def telling(one, other, *args, **kwargs):
+        """A probe to which these two searches give different answers."""
+        searches = [
+            partial(beam_family, **search) if isinstance(search, dict) else search
+            for search in (one, other)
+        ]
+        while True:
+            probe = some(*args, **kwargs)
+            answers = [beam.call(search, *probe.args) for search in searches]
+            if answers[0] != answers[1]:
+                return probe
+
+    early = "ends that come early"
+    right: Knobs = {}
+    yield some(early, 5, 6, 2, end=1.5)
+    yield telling(right, TAKES_A_PLACE, early, 4, 5, 3, end=1.5)
+    yield telling(right, ONE_BEGINNING, early, 6, 6, 3, end=1.5)
+    two = "a length_penalty of 2"
+    yield telling(right, TAKES_A_PLACE, two, 4, 7, 2, 2.0, end=1.5)
+    yield telling(NARROWER, STOP_WHEN_FULL, two, 5, 7, 3, 2.0, end=0.7)
+    yield telling(NARROWER, EACH_FOR_ITSELF, two, 6, 7, 3, 2.0, end=0.7)
+    yield telling(NARROWER, competing_by_sums, two, 4, 7, 4, 2.0, end=0.7)
+    yield telling(STOP_WHEN_FULL, competing_by_sums, two, 5, 6, 4, 2.0, end=0.7)
+    none = "a length_penalty of 0"
+    yield telling(right, FIRST_RANK, none, 5, 4, 3, 0.0, end=0)
+    yield telling(right, ANY_RANK, none, 4, 6, 2, 0.0, end=-1.5, spreads=(1, 1))
+    yield telling(
+        HIGHEST_SUM, STOP_AT_ONE, "a length_penalty of 0.5", 5, 5, 4, 0.5, end=0,
+        spreads=(3, 0.5),
+    )  # fmt: skip
+    yield telling(
+        right, EACH_FOR_ITSELF, "a length_penalty of 1.5", 6, 5, 2, 1.5, end=1
+    )
+    yield some("ends that hardly come", 4, 4, 3, end=-9)
+    yield some("a beam of one", 6, 6, 1, end=1.5)
+    yield some("a beam that holds everything", 4, 3, 64, end=0.5)
+    yield some("a max_len of 1", 5, 1, 2, end=0)
+    yield some("a start that is the end", 6, 5, 3, end=1.5, starts_at_end=True)
+
+
+beam.mistake(
+    "The beam holds one beginning only, or the same one several times.",
+    hint="How many different beginnings are there after two steps?",
+    **ONE_BEGINNING,
+)
+beam.mistake(
+    "It is greedy: one beginning goes on with its best id, until that is the end.",
+    hint="A beam of 3 follows three beginnings at a time.",
+    set_aside=lambda ranked, size, last: ranked[:1],
+    go_on=lambda ranked, unfinished, size, aside: ranked[:1],
+    enough=lambda aside, size: len(aside) > 0,
+)
+
+
 beam.mistake(
     "Each beginning goes on with its own best id: they do not compete.",
     hint="The continuations of all beginnings are ranked in one list.",
-    go_on=best_of_each,
+    **EACH_FOR_ITSELF,
 )
 beam.mistake(
     "`end_id` ends nothing: every sequence has max_len ids after the start.",
@@ -1268,42 +1330,37 @@ beam.mistake(
 )
 beam.mistake(
     "A finished sequence takes the place of a beginning: fewer than beam_size go on.",
-    hint="Here the beam stays as wide as it was: the next best unfinished ones move up.",
-    go_on=lambda ranked, unfinished, size, aside: [
-        beam for beam in ranked[:size] if beam in unfinished
-    ],
+    hint="Here the beam stays as wide as it was: the next best ones move up.",
+    **TAKES_A_PLACE,
 )
 beam.mistake(
     "Every finished sequence makes the beam narrower for good: it is beam_size minus "
     "the number of those set aside.",
-    hint="Here the beam stays as wide as it was: the next best unfinished ones move up.",
+    hint="Here the beam stays as wide as it was: the next best ones move up.",
     seen="ServiceNow/duorat#16",
-    set_aside=lambda ranked, size, last: ranked[:size],
-    go_on=lambda ranked, unfinished, size, aside: unfinished[
-        : max(size - len(aside), 0)
-    ],
+    **NARROWER,
 )
 beam.mistake(
     "The search stops as soon as one sequence is finished.",
     hint="A longer sequence may have a better score.",
-    enough=lambda aside, size: len(aside) > 0,
+    **STOP_AT_ONE,
 )
 beam.mistake(
     "The search stops as soon as beam_size sequences are finished.",
     hint="A longer sequence may have a better score than the first ones that are "
     "finished.",
     seen="neulab/xnmt#572",
-    enough=lambda aside, size: len(aside) >= size,
+    **STOP_WHEN_FULL,
 )
 beam.mistake(
     "Every continuation that ends is set aside, however low it ranks.",
     hint="It has to be among the best beam_size, finished or not.",
-    set_aside=lambda ranked, size, last: ranked,
+    **ANY_RANK,
 )
 beam.mistake(
     "A sequence that ends is set aside only if it ranks first.",
     hint="It has to be among the best beam_size, finished or not.",
-    set_aside=lambda ranked, size, last: ranked[: size if last else 1],
+    **FIRST_RANK,
 )
 beam.mistake(
     "What is cut off at max_len is not taken if anything has ended.",
@@ -1350,7 +1407,7 @@ beam.mistake(
 beam.mistake(
     "The sequence of the highest sum is taken, not that of the highest score.",
     hint="Which of the two belongs into max?",
-    choose=the_sum,
+    **HIGHEST_SUM,
 )
 beam.mistake(
     "The right sequence comes with its sum in place of its score.",
@@ -1396,42 +1453,12 @@ beam.mistake(
 )
 
 
-def in_one_beam(step, start_id, end_id, beam_size, max_len, length_penalty, order):
-    """Finished sequences stay where they are and compete with the others."""
-
-    def finished(ids):
-        return ids[1:] and (ids[-1] == end_id or len(ids) > max_len)
-
-    beams = [([start_id], 0.0)]
-    while not all(finished(ids) for ids, _ in beams):
-        ranked = [beam for beam in beams if finished(beam[0])] + [
-            ([*ids, i], total + log_prob)
-            for ids, total in beams
-            if not finished(ids)
-            for i, log_prob in enumerate(step(ids))
-        ]
-        ranked.sort(key=lambda beam: -order(beam[1], len(beam[0]) - 1, length_penalty))
-        beams = ranked[:beam_size]
-    ids, score = max(
-        ((ids, total / (len(ids) - 1) ** length_penalty) for ids, total in beams),
-        key=lambda scored: scored[1],
-    )
-    return ids, float(score)
-
-
-@beam.mistake(
+beam.mistake(
     "Finished sequences stay in the beam, where they compete with unfinished ones by "
     "their sums.",
     hint="Every id makes a sum smaller: longer sequences would lose against what is "
     "finished before their scores are looked at. Set it aside.",
-)
-def competing_by_sums(
-    step, start_id, end_id, beam_size, max_len, length_penalty=1.0
-):
-    return in_one_beam(
-        step, start_id, end_id, beam_size, max_len, length_penalty,
-        order=lambda total, n, penalty: total,
-    )  # fmt: skip
+)(competing_by_sums)
 
 
 @beam.mistake(
@@ -1439,9 +1466,7 @@ def competing_by_sums(
     "their scores.",
     hint="Set them aside: they need no place in the beam.",
 )
-def competing_by_scores(
-    step, start_id, end_id, beam_size, max_len, length_penalty=1.0
-):
+def competing_by_scores(step, start_id, end_id, beam_size, max_len, length_penalty=1.0):
     return in_one_beam(
         step, start_id, end_id, beam_size, max_len, length_penalty,
         order=lambda total, n, penalty: total / n**penalty,
@@ -1504,7 +1529,9 @@ def by_recursion(step, start_id, end_id, beam_size, max_len, length_penalty=1.0)
         continued = []
         for total, ids in beams:
             log_probs = step(ids)
-            continued += [(total - log_probs[i], ids + [i]) for i in range(len(log_probs))]
+            continued += [
+                (total - log_probs[i], [*ids, i]) for i in range(len(log_probs))
+            ]
         continued.sort()
         over = [n == max_len or ids[-1] == end_id for _, ids in continued]
         now = [
@@ -1538,3 +1565,33 @@ def in_a_dictionary(step, start_id, end_id, beam_size, max_len, length_penalty=1
             break
     best = max(scores, key=scores.__getitem__)
     return list(best), scores[best]
+
+
+top_k.equivalent(
+    "k = min(logits.shape[-1], k)", why="the smaller of two, in either order"
+)
+top_k.equivalent(
+    "least = np.sort(logits)[..., None, -k]",
+    why="a new axis before or after the number",
+)
+top_p.equivalent(
+    "ordered = np.take_along_axis(softmax(logits), order)", why="-1 is NumPy's default"
+)
+top_p.equivalent(
+    "np.put_along_axis(kept, order, before <= p, axis=-1)",
+    why="whether a sum is exactly p is up to rounding",
+)
+ppl.equivalent(
+    "of_targets = logits[np.arange(len(logits)), targets]",
+    why="there are as many logits as targets",
+)
+ppl.equivalent(
+    "return np.exp(np.mean(log_sum_exp(logits) - of_targets))",
+    why="NumPy's float64 is a float, too",
+)
+beam.equivalent("return (best[0], score(best))", why="NumPy's float64 is a float, too")
+for line in (
+    "aside += [beam for beam in continued[:beam_size] if -is_finished(beam[0])]",
+    "beams = [beam for beam in continued if not -is_finished(beam[0])][:beam_size]",
+):
+    beam.equivalent(line, why="minus True is -1, which is as true")
