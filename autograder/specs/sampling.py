@@ -83,6 +83,14 @@ def gives_probabilities(exercise):
     def probabilities(logits, threshold):
         return softmax(exercise.solution(logits, threshold))
 
+    @exercise.mistake(
+        "The answer is logarithms of probabilities: each row is shifted so that the "
+        "exponentials of what is kept add up to 1.",
+        hint="They have the same softmax. But what is kept should stay as it is.",
+    )
+    def log_probabilities(logits, threshold):
+        return log_softmax(exercise.solution(logits, threshold))
+
 
 def tokens(ids):
     """Ids in a sentence."""
@@ -174,9 +182,13 @@ temperature.mistake(
     after=log_softmax,
 )
 temperature.mistake(
+    "The answer is right but for a shift: the largest number of each row is 0.",
+    hint="It has the same softmax. But asked for are the logits, over the temperature.",
+    after=lambda x: x - x.max(axis=-1, keepdims=True),
+)
+temperature.mistake(
     "Probabilities are divided by the temperature, not logits.",
     hint="Divide p by 2: does it change which token is drawn more often than another?",
-    seen="google/gemma.cpp#981",
     divide=lambda x, t: softmax(x) / t,
 )
 temperature.mistake(
@@ -943,6 +955,11 @@ ppl.mistake(
     reduce=lambda losses, counts: losses[counts].sum() / counts.size,
 )
 ppl.mistake(
+    "The sum of the losses is divided by the number of sequences.",
+    hint="By how many losses is their sum to be divided?",
+    reduce=lambda losses, counts: losses[counts].sum() / len(losses),
+)
+ppl.mistake(
     "It is the mean of the exponentials: the perplexities of single tokens are "
     "averaged.",
     hint="First the mean, then the exponential. One bad token would outweigh all "
@@ -1100,6 +1117,8 @@ def table(rng, v, max_len, end_id, end, spreads):
 def what_it_is(answer, log_probs, start_id, end_id, beam_size, max_len, **kwargs):
     """What can be said of a sequence and its score without a search."""
     ids, score = answer
+    if type(ids) is not list:
+        return None
     penalty = kwargs.get("length_penalty", 1.0)
     if not ids or ids[0] != start_id:
         return f"The ids {ids} do not begin with the start, {start_id}."
@@ -1143,7 +1162,8 @@ def the_sum(total, n, penalty, ended):
 @beam.family
 def beam_family(
     step, start_id, end_id, beam_size, max_len, length_penalty=1.0, *,
-    asked=lambda ids: ids, ends=True, longest=lambda max_len: max_len,
+    asked=lambda ids: ids, longest=lambda max_len: max_len,
+    ended=lambda ids, end_id: ids[-1] == end_id,
     add=lambda total, log_prob, n, ended: total + log_prob, order=lambda total: -total,
     set_aside=lambda ranked, size, last: ranked[:size],
     go_on=lambda ranked, unfinished, size, aside: unfinished[:size],
@@ -1152,19 +1172,17 @@ def beam_family(
 ):  # fmt: skip
     """Beams are (ids, sum); `ranked` is all continuations, the best first."""
 
-    def ended(ids):
-        return ends and ids[-1] == end_id
-
     def finished(ids):
-        return ended(ids) or len(ids) > longest(max_len)
+        return ended(ids, end_id) or len(ids) > longest(max_len)
 
     def of(score, beam):
-        return score(beam[1], len(beam[0]) - 1, length_penalty, ended(beam[0]))
+        ids, total = beam
+        return score(total, len(ids) - 1, length_penalty, ended(ids, end_id))
 
     beams, aside = [([start_id], 0.0)], []
     while beams and not enough(aside, beam_size):
         ranked = [
-            ([*ids, i], add(total, log_prob, len(ids), ended([i])))
+            ([*ids, i], add(total, log_prob, len(ids), i == end_id))
             for ids, total in beams
             for i, log_prob in enumerate(step(asked(ids)))
         ]
@@ -1174,7 +1192,7 @@ def beam_family(
         unfinished = [b for b in ranked if not finished(b[0])]
         beams = [] if last else go_on(ranked, unfinished, beam_size, aside)
     if not cut_off_counts:
-        aside = [beam for beam in aside if ended(beam[0])] or aside
+        aside = [beam for beam in aside if ended(beam[0], end_id)] or aside
     best = max(aside, key=lambda beam: of(choose or score, beam))
     return best[0], float(of(give or score, best))
 
@@ -1206,6 +1224,13 @@ def competing_by_sums(step, start_id, end_id, beam_size, max_len, length_penalty
     return in_one_beam(
         step, start_id, end_id, beam_size, max_len, length_penalty,
         order=lambda total, n, penalty: total,
+    )  # fmt: skip
+
+
+def competing_by_scores(step, start_id, end_id, beam_size, max_len, length_penalty=1.0):
+    return in_one_beam(
+        step, start_id, end_id, beam_size, max_len, length_penalty,
+        order=lambda total, n, penalty: total / n**penalty,
     )  # fmt: skip
 
 
@@ -1276,7 +1301,7 @@ def _(rng):
     yield telling(right, TAKES_A_PLACE, early, 4, 5, 3, end=1.5)
     yield telling(right, ONE_BEGINNING, early, 6, 6, 3, end=1.5)
     two = "a length_penalty of 2"
-    yield telling(right, TAKES_A_PLACE, two, 4, 7, 2, 2.0, end=1.5)
+    yield telling(TAKES_A_PLACE, competing_by_scores, two, 4, 7, 2, 2.0, end=1.5)
     yield telling(NARROWER, STOP_WHEN_FULL, two, 5, 7, 3, 2.0, end=0.7)
     yield telling(NARROWER, EACH_FOR_ITSELF, two, 6, 7, 3, 2.0, end=0.7)
     yield telling(NARROWER, competing_by_sums, two, 4, 7, 4, 2.0, end=0.7)
@@ -1289,13 +1314,21 @@ def _(rng):
         spreads=(3, 0.5),
     )  # fmt: skip
     yield telling(
-        right, EACH_FOR_ITSELF, "a length_penalty of 1.5", 6, 5, 2, 1.5, end=1
+        EACH_FOR_ITSELF,
+        competing_by_sums,
+        "a length_penalty of 1.5",
+        6,
+        5,
+        2,
+        1.5,
+        end=1,
     )
     yield some("ends that hardly come", 4, 4, 3, end=-9)
     yield some("a beam of one", 6, 6, 1, end=1.5)
     yield some("a beam that holds everything", 4, 3, 64, end=0.5)
     yield some("a max_len of 1", 5, 1, 2, end=0)
-    yield some("a start that is the end", 6, 5, 3, end=1.5, starts_at_end=True)
+    for v in (6, 5):
+        yield some("a start that is the end", v, 5, 3, 2.0, end=0, starts_at_end=True)
 
 
 beam.mistake(
@@ -1320,7 +1353,13 @@ beam.mistake(
 beam.mistake(
     "`end_id` ends nothing: every sequence has max_len ids after the start.",
     hint="A sequence is finished when its last id is end_id.",
-    ends=False,
+    ended=lambda ids, end_id: False,
+)
+beam.mistake(
+    "`end_id` is looked for among all ids: where the start is the end, everything is "
+    "finished after one id.",
+    hint="What counts is what follows the start. Some models start with their end.",
+    ended=lambda ids, end_id: end_id in ids,
 )
 beam.mistake(
     "A finished sequence is set aside and goes on as well.",
@@ -1370,7 +1409,6 @@ beam.mistake(
 beam.mistake(
     "The start counts among the ids by whose number the sum is divided.",
     hint="Of how many ids is there a log-probability in the sum?",
-    seen="huggingface/transformers#26624",
     score=lambda total, n, penalty, ended: total / (n + 1) ** penalty,
 )
 beam.mistake(
@@ -1420,6 +1458,11 @@ beam.mistake(
     give=lambda *beam: math.exp(over_length(*beam)),
 )
 beam.mistake(
+    "The score is made of probabilities: their product is divided.",
+    hint="Asked for is the sum of log-probabilities.",
+    score=lambda total, n, penalty, ended: math.exp(total) / n**penalty,
+)
+beam.mistake(
     "What is cut off at max_len is compared by its sum, and what ended by its score.",
     hint="Numbers that are compared have to be made alike.",
     seen="awslabs/sockeye#545",
@@ -1461,16 +1504,11 @@ beam.mistake(
 )(competing_by_sums)
 
 
-@beam.mistake(
+beam.mistake(
     "Finished sequences stay in the beam, where they compete with unfinished ones by "
     "their scores.",
     hint="Set them aside: they need no place in the beam.",
-)
-def competing_by_scores(step, start_id, end_id, beam_size, max_len, length_penalty=1.0):
-    return in_one_beam(
-        step, start_id, end_id, beam_size, max_len, length_penalty,
-        order=lambda total, n, penalty: total / n**penalty,
-    )  # fmt: skip
+)(competing_by_scores)
 
 
 @beam.variant
