@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from solutions import attention, numerics
 from solutions.attention import softmax
 from solutions.numerics import log_sum_exp
 from solutions.sampling import (
@@ -33,15 +35,15 @@ from solutions.sampling import (
 few = settings(derandomize=True, max_examples=30, deadline=None)
 seeds = st.integers(0, 10**6)
 both_widths = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-FILTERS = [(top_k_filter, 3), (top_p_filter, 0.7), (min_p_filter, 0.2)]
+FILTERS: list[Any] = [(top_k_filter, 3), (top_p_filter, 0.7), (min_p_filter, 0.2)]
 each_filter = pytest.mark.parametrize(("cut", "value"), FILTERS)
 
 
-def some_logits(*shape, seed=0, dtype=np.float64):
+def some_logits(*shape: int, seed=0, dtype: Any = np.float64):
     return (2 * np.random.default_rng(seed).normal(size=shape)).astype(dtype)
 
 
-def warped(warper, logits):
+def warped(warper: Any, logits):
     """What a class of Transformers makes of logits (N, V)."""
     return warper(None, torch.from_numpy(logits))
 
@@ -94,7 +96,7 @@ def test_filters_one_after_the_other_are_the_chain_of_transformers():
     chain = TopKLogitsWarper(8), TopPLogitsWarper(0.8), MinPLogitsWarper(0.1)
     expected = warped(TemperatureLogitsWarper(1.5), logits)
     for warper in chain:
-        expected = warper(None, expected)
+        expected = warped(warper, expected.numpy())
     ours = top_p_filter(top_k_filter(apply_temperature(logits, 1.5), 8), 0.8)
     assert_close(torch.from_numpy(min_p_filter(ours, 0.1)), expected)
 
@@ -212,7 +214,7 @@ def test_the_strictest_filters_leave_what_temperature_0_leaves():
 
 def test_top_k_and_min_p_change_nothing_a_second_time_and_top_p_may():
     logits = some_logits(40, 9)
-    for cut, value in ((top_k_filter, 3), (min_p_filter, 0.2)):
+    for cut, value in (FILTERS[0], FILTERS[2]):
         once = cut(logits, value)
         np.testing.assert_array_equal(cut(once, value), once)
     once = top_p_filter(logits, 0.7)
@@ -337,7 +339,7 @@ def step_of(model):
     return step
 
 
-def generate(model, beam_size, max_len, length_penalty, early_stopping="never"):
+def generate(model, beam_size, max_len, length_penalty, early_stopping: Any = "never"):
     answer = model.generate(
         torch.tensor([[1]]), attention_mask=torch.ones(1, 1), do_sample=False,
         num_beams=beam_size, max_new_tokens=max_len, length_penalty=length_penalty,
@@ -441,7 +443,7 @@ def test_the_step_is_asked_once_for_each_beginning():
 
 # What learners are told of mistakes that are in no list
 
-GIVEN = {"softmax": softmax, "log_sum_exp": log_sum_exp}
+GIVEN = {**vars(attention), **vars(numerics)}
 AT_ZERO = """
     best = np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None]
     if temperature == 0:
