@@ -1268,6 +1268,8 @@ def best_of_each(ranked, unfinished, size, aside):
     return [beam for beam in chosen if beam in unfinished]
 
 
+# With a long max_len this would take too long to be tried as a known mistake.
+NOT_CUT: Knobs = {"go_on": lambda ranked, unfinished, size, aside: unfinished}
 EACH_FOR_ITSELF: Knobs = {"go_on": best_of_each}
 
 
@@ -1321,6 +1323,8 @@ def _(rng):
         1.5,
         end=1,
     )
+    for v in (4, 5):
+        yield telling(right, NOT_CUT, "a small beam", v, 4, 2, 2.0, end=0)
     yield some("ends that hardly come", 4, 4, 3, end=-9)
     yield some("a beam of one", 6, 6, 1, end=1.5)
     yield some("a beam that holds everything", 4, 3, 64, end=0.5)
