@@ -158,6 +158,8 @@ def observe_nan(exercise: Exercise, case: Case) -> str | None:
     if not bad.any():
         return None
     index = tuple(int(i) for i in np.argwhere(bad)[0])
+    if not index:
+        return "Your answer is NaN."
     many = f"{bad.sum()} numbers are" if bad.sum() > 1 else "One number is"
     return f"{many} NaN, the first at {place(exercise, index) or index}."
 
@@ -179,17 +181,18 @@ def observe_difference(exercise: Exercise, case: Case) -> str | None:
         return None
     got, wanted = np.asarray(case.answer)[index], np.asarray(case.expected)[index]
     where = place(exercise, index) or f"index {index}"
-    there = f"At {where} your function" if index else "Your function"
     reason = ""
     if exercise.reason_function is not None:
         probe = case.probe
         reason = "; " + exercise.reason_function(index, *probe.args, **probe.kwargs)
     if number_kind(case.expected) == "bool":
         return f"At {where} the mask is {got}, not {wanted}{reason}."
+    if not index:
+        return f"Your function gives {got:.6g}, not {wanted:.6g}{reason}."
     wrong = ~close(case.answer, case.expected)
     are = "is" if wrong.sum() == 1 else "are"
     return (
-        f"{there} gives {got:.6g}, not {wanted:.6g}{reason}; "
+        f"At {where} your function gives {got:.6g}, not {wanted:.6g}{reason}; "
         f"{wrong.sum()} of {wrong.size} numbers {are} off."
     )
 
@@ -203,6 +206,8 @@ def observe_closeness(exercise: Exercise, case: Case) -> str | None:
     if not np.allclose(answer, expected, rtol=1e-2, atol=1e-6):
         return None
     apart = np.max(np.abs(answer - expected))
+    if not index:
+        return f"Your number is off by {apart:.1e}: close, but not equal."
     where = place(exercise, index) or f"index {index}"
     return (
         f"The numbers are off by {apart:.1e} at most, the first at {where}: close, but "

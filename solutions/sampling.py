@@ -1,4 +1,4 @@
-"""From logits to text: what a model's next token is drawn from."""
+"""From logits to text: what the next token is drawn from, or searched among."""
 
 from collections.abc import Callable
 
@@ -9,92 +9,113 @@ from solutions.numerics import log_sum_exp
 
 
 def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Sharpen the distribution below temperature 1, flatten it above.
+    """Divide the logits by a temperature: below 1 it sharpens, above 1 it flattens.
 
-    At temperature 0 all is on the largest logit: it becomes 0, the others -inf. Of
-    equal largest ones the first counts.
+    At temperature 0 nothing but the largest logit of a row is left: it stays as it is,
+    and the others become -inf. Of equal largest ones, the first is left.
 
     Shapes:
         logits: (..., V), float
         returns: like logits
+
+    Raises:
+        ValueError: if the temperature is negative
     """
+    if temperature < 0:
+        raise ValueError(f"temperature {temperature} is negative")
     if temperature > 0:
         return logits / temperature
-    best = logits.argmax(axis=-1)[..., None]
-    is_best = np.arange(logits.shape[-1]) == best
-    return np.where(is_best, 0, -np.inf).astype(logits.dtype)
+    best = logits.argmax(axis=-1)[..., None]  # (..., 1)
+    return np.where(np.arange(logits.shape[-1]) == best, logits, -np.inf)
 
 
 def top_k_filter(logits: np.ndarray, k: int) -> np.ndarray:
-    """Keep the k largest logits, and what is equal to the smallest of them.
+    """Keep the k largest logits of each row, and what is equal to the least of them.
 
-    The others become -inf. A k above V keeps all.
+    The others become -inf. A k of V or more keeps all.
 
     Shapes:
         logits: (..., V), float
         returns: like logits
 
-    Source: Fan et al. 2018, section 5.1.
+    Raises:
+        ValueError: if k is below 1
+
+    Source: Fan et al. 2018.
     """
+    if k < 1:
+        raise ValueError(f"k is {k}: nothing would be left")
     k = min(k, logits.shape[-1])
-    smallest = np.sort(logits, axis=-1)[..., -k, None]
-    return np.where(logits >= smallest, logits, -np.inf).astype(logits.dtype)
+    least = np.sort(logits)[..., -k, None]  # (..., 1)
+    return np.where(logits >= least, logits, -np.inf)
 
 
 def top_p_filter(logits: np.ndarray, p: float) -> np.ndarray:
-    """Keep the fewest largest tokens whose probabilities add up to p or more.
+    """Keep the fewest tokens of each row whose probabilities add up to p or more.
 
-    The token with which the sum reaches p is kept; the others become -inf. Of equal
-    logits, those with lower ids come first.
+    They are the most probable ones, and the one with which the sum reaches p is among
+    them. The logits of the others become -inf. Which of equal logits goes first is
+    left open.
 
     Shapes:
         logits: (..., V), float
         returns: like logits
 
-    Source: Holtzman et al. 2020, section 3.1.
+    Raises:
+        ValueError: if p is not above 0 and at most 1
+
+    Source: Holtzman et al. 2020, section 3.
     """
-    order = np.argsort(-logits, axis=-1, kind="stable")
+    if not 0 < p <= 1:
+        raise ValueError(f"p is {p}, not above 0 and at most 1")
+    order = np.argsort(-logits)
     ordered = np.take_along_axis(softmax(logits), order, axis=-1)
-    before = ordered.cumsum(axis=-1) - ordered  # what the larger ones add up to
+    before = ordered.cumsum(axis=-1) - ordered  # what the more probable ones add up to
     kept = np.empty(logits.shape, bool)
     np.put_along_axis(kept, order, before < p, axis=-1)
-    return np.where(kept, logits, -np.inf).astype(logits.dtype)
+    return np.where(kept, logits, -np.inf)
 
 
 def min_p_filter(logits: np.ndarray, min_p: float) -> np.ndarray:
     """Keep the tokens that are at least `min_p` times as probable as the best one.
 
-    The others become -inf.
+    The best one is that of the same row. The logits of the others become -inf.
 
     Shapes:
         logits: (..., V), float
         returns: like logits
 
-    Source: Nguyen et al. 2024, section 3.
+    Raises:
+        ValueError: if min_p is not from 0 to 1
+
+    Source: Nguyen et al. 2024.
     """
+    if not 0 <= min_p <= 1:
+        raise ValueError(f"min_p is {min_p}, not from 0 to 1")
     weights = softmax(logits)
     least = min_p * weights.max(axis=-1, keepdims=True)
-    return np.where(weights >= least, logits, -np.inf).astype(logits.dtype)
+    return np.where(weights >= least, logits, -np.inf)
 
 
 def perplexity(
     logits: np.ndarray, targets: np.ndarray, ignore_index: int = -100
 ) -> float:
-    """Among how many equally likely tokens the model chooses, on average.
+    """Tell among how many equally probable tokens a model chooses, on average.
 
-    It is the exponential of the mean of minus the log-probability of each target.
-    Targets that are `ignore_index` do not count. The logits at a place are those for
-    the target at the same place: nothing is shifted here.
+    It is the exponential of the mean, over all targets that count, of minus the
+    logarithm of the target's probability. Targets that are `ignore_index` do not
+    count; at least one other is there. Logits and targets of the same place belong
+    together: nothing is shifted here.
 
     Shapes:
         logits: (..., V), float
         targets: (...), int
-        returns: float
+        returns: a float
     """
     counts = targets != ignore_index
     logits, targets = logits[counts], targets[counts]  # (N, V), (N,)
-    right = logits[np.arange(len(targets)), targets]
-    return float(np.exp((log_sum_exp(logits) - right).mean()))
+    of_targets = logits[np.arange(len(targets)), targets]
+    return float(np.exp(np.mean(log_sum_exp(logits) - of_targets)))
 
 
 def beam_search(
@@ -105,34 +126,39 @@ def beam_search(
     max_len: int,
     length_penalty: float = 1.0,
 ) -> tuple[list[int], float]:
-    """Search the sequence of highest score, keeping `beam_size` beginnings.
+    """Search the finished sequence of highest score from `beam_size` beginnings.
 
-    A sequence starts with `start_id` and is finished by `end_id`, or when `max_len`
-    tokens follow the start. Its score is the sum of its tokens' log-probabilities,
-    divided by their number (without the start) to the power of `length_penalty`. At
-    every step all unfinished beginnings are continued with every token, and the
-    `beam_size` continuations of highest sum stay; those among them that are finished
-    are set aside. It ends when none is unfinished.
+    A sequence starts with `start_id`. It is finished when an `end_id` follows, or
+    when `max_len` ids have followed. Its score is the sum of the log-probabilities of
+    what follows the start, divided by the number of these ids to the power of
+    `length_penalty`.
+
+    At each step every beginning is continued with every id, and the continuations are
+    ranked by their sums. The finished ones among the best `beam_size` are set aside;
+    the best `beam_size` of the unfinished ones are the next beginnings. When there are
+    none, the sequence of highest score is taken from what was set aside.
 
     Shapes:
-        step: takes the ids so far, gives the log-probabilities (V,) of the next one
-        returns: the ids, from start_id on, and the score
-
-    Source: Wu et al. 2016, section 7.
+        step: takes a list of ids, gives the log-probabilities (V,) of the next id
+        returns: the list of ids, from start_id on, and the score, a float
     """
-    beams = [([start_id], 0.0)]
-    finished: list[tuple[list[int], float]] = []
+
+    def is_finished(ids):
+        return ids[-1] == end_id or len(ids) > max_len
+
+    def score(beam):
+        ids, total = beam
+        return total / (len(ids) - 1) ** length_penalty
+
+    beams, aside = [([start_id], 0.0)], []
     while beams:
-        candidates = [
-            ([*ids, token], total + float(log_prob))
+        continued = [
+            ([*ids, token], total + log_prob)
             for ids, total in beams
             for token, log_prob in enumerate(step(ids))
         ]
-        candidates.sort(key=lambda beam: -beam[1])
-        beams = []
-        for ids, total in candidates[:beam_size]:
-            if ids[-1] == end_id or len(ids) > max_len:
-                finished.append((ids, total / (len(ids) - 1) ** length_penalty))
-            else:
-                beams.append((ids, total))
-    return max(finished, key=lambda beam: beam[1])
+        continued.sort(key=lambda beam: -beam[1])
+        aside += [beam for beam in continued[:beam_size] if is_finished(beam[0])]
+        beams = [beam for beam in continued if not is_finished(beam[0])][:beam_size]
+    best = max(aside, key=score)
+    return best[0], float(score(best))

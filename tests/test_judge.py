@@ -683,3 +683,38 @@ def test_an_argument_that_is_text_is_no_candidate_for_an_array():
 
     verdict = judge(exercise, exercise.draw(), ask_it)
     assert "The shape of your answer is (5, 3)" in verdict.message
+
+
+def test_a_single_number_has_no_place_and_no_others_beside_it():
+    def total(numbers):
+        """Add numbers up.
+
+        Shapes:
+            numbers: (N,), float
+            returns: a float
+        """
+        return float(numbers.sum())
+
+    total.__module__ = "solutions.masks"
+    exercise = Exercise(total, points=1)
+
+    @exercise.probes
+    def _(rng):
+        yield Probe(rng.random(3), why="three numbers")
+        yield Probe(rng.random(4), why="four numbers")
+
+    def message(answer):
+        def ask_it(exercise, probes, helpers):
+            return [ask(answer, p.args, p.kwargs) for p in probes]
+
+        return judge(exercise, exercise.draw(), ask_it).message
+
+    assert (
+        message(lambda n: float("nan"))
+        == "The answer is nan everywhere. Your answer is NaN."
+    )
+    assert "off" not in message(lambda n: float(n.prod()))
+    assert re.fullmatch(
+        r"Your number is off by \S+: close, but not equal\.",
+        message(lambda n: float(n.sum() + 1e-4 * n[0])),
+    )
