@@ -275,6 +275,7 @@ ADVICE = {
     "a number's function for an array": (
         "import math\ndef causal_mask(q, k): return math.erf(np.tri(q, k))",
         "take one number",
+    ),
     "a whole number to a negative power": (
         "def shift_matrix(offset, d, base=1e4): return 10000 ** -np.arange(d)",
         "Write 2.0 in place of 2",
