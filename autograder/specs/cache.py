@@ -810,8 +810,9 @@ def head_by_head(query, key, value, cache_k, cache_v, past_len):
 
 @decode.variant
 def in_single_precision(query, key, value, cache_k, cache_v, past_len):
-    single = [a.astype(np.float32) for a in (query, key, value, cache_k, cache_v)]
-    return cache.decode_step(*single, past_len)
+    arrays = (query, key, value, cache_k, cache_v)
+    query, key, value, cache_k, cache_v = (a.astype(np.float32) for a in arrays)
+    return cache.decode_step(query, key, value, cache_k, cache_v, past_len)
 
 
 for array in ("key", "value"):
@@ -978,15 +979,15 @@ prefill.mistake(
 def chunk_by_chunk(query, key, value, chunk, past_len=None, hand_on=True):
     """As the solution, with another `past_len`, or without handing the caches on."""
     empty = np.zeros_like(key), np.zeros_like(value)
-    caches, outputs = empty, []
+    (cache_k, cache_v), outputs = empty, []
     for number, start in enumerate(range(0, query.shape[2], chunk)):
         part = np.s_[:, :, start : start + chunk]
         past = start if past_len is None else past_len(number)
         output, *new = cache.decode_step(
-            query[part], key[part], value[part], *caches, past
+            query[part], key[part], value[part], cache_k, cache_v, past
         )
         outputs.append(output)
-        caches = new if hand_on else empty
+        cache_k, cache_v = new if hand_on else empty
     return np.concatenate(outputs, axis=2)
 
 
@@ -1014,10 +1015,10 @@ def zeros_before(query, key, value, chunk):
 )
 def filled_up(query, key, value, chunk):
     missing = -query.shape[2] % chunk
-    padded = [
+    query, key, value = (
         np.pad(x, ((0, 0), (0, 0), (0, missing), (0, 0))) for x in (query, key, value)
-    ]
-    return cache.prefill_in_chunks(*padded, chunk)
+    )
+    return cache.prefill_in_chunks(query, key, value, chunk)
 
 
 @prefill.variant
@@ -1054,11 +1055,11 @@ def the_last_chunk_filled_up_and_cut(query, key, value, chunk):
 @prefill.variant
 def by_splitting(query, key, value, chunk):
     stops = range(chunk, query.shape[2], chunk)
-    caches = [np.full_like(key, 7), np.full_like(value, 7)]
+    cache_k, cache_v = np.full_like(key, 7), np.full_like(value, 7)
     outputs, done = [], 0
     pieces = (np.split(x, stops, axis=2) for x in (query, key, value))
     for q, k, v in zip(*pieces, strict=True):
-        output, *caches = cache.decode_step(q, k, v, *caches, done)
+        output, cache_k, cache_v = cache.decode_step(q, k, v, cache_k, cache_v, done)
         outputs.append(output)
         done += q.shape[2]
     return np.concatenate(outputs, axis=-2)
