@@ -89,7 +89,7 @@ def test_the_family_is_right_by_default(exercise):
         return
     for probe in exercise.draw():
         assert equal(
-            exercise.family_function(*probe.args, **probe.kwargs),
+            exercise.call(exercise.family_function, *probe.args, **probe.kwargs),
             expect(exercise, probe),
         )
 
