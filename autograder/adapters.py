@@ -20,3 +20,16 @@ def call_result(
 def with_dtype(function: Callable[..., Any], attn_mask: np.ndarray, dtype: str) -> Any:
     """Answer function(attn_mask, dtype) for a dtype that is given by its name."""
     return function(attn_mask, np.dtype(dtype))
+
+
+def with_ranks(
+    function: Callable[..., Any],
+    symbols: list[str],
+    ranked: list[tuple[str, str, int]],
+) -> Any:
+    """Answer function(symbols, ranks) for a dict of ranks whose keys are pairs."""
+    ranks = {(first, second): rank for first, second, rank in ranked}
+    answer = function(symbols, ranks)
+    if list(ranks.items()) != [((a, b), rank) for a, b, rank in ranked]:
+        raise ValueError("ranks, which belongs to the caller, is not what it was")
+    return answer

@@ -1,0 +1,2 @@
+# %% [markdown]
+# # Exercise 14
