@@ -39,7 +39,7 @@ def _(rng):
     low, middle, high = sorted((low, middle, high))
     yield Probe(
         [a, b, c],
-        shuffled(rng, [(a, b, high), (b, c, low)]),
+        [(a, b, high), (b, c, low)],
         why="a pair on the right that has the lower rank",
     )
     yield Probe(
@@ -60,17 +60,17 @@ def _(rng):
     )
     yield Probe(
         [a, b, c, d],
-        shuffled(rng, [(a, b, low), (b, c, middle), (a, b + c, high)]),
+        [(a, b, low), (b, c, middle), (a, b + c, high)],
         why="two ways to the same text, of which one has a rank",
     )
     yield Probe(
         [c, a, b, d],
-        shuffled(rng, [(a, b, 0), (c, a, low), (b, d, middle)]),
+        [(a, b, 0), (c, a, low), (b, d, middle)],
         why="rank 0",
     )
     yield Probe(
         [c, d, e, a, c, d, b, a, c, e, a, c],
-        shuffled(rng, [(a, c, high), (c, d, low), (a, c + d, high + 1)]),
+        [(c, d, low), (a, c, high), (a, c + d, high + 1)],
         why="a frequent pair with a high rank",
     )
     for length in (9, 14):
@@ -191,6 +191,7 @@ merge.mistake(
     "The leftmost pair that has a rank is joined first, whatever its rank.",
     hint="Collect all pairs that have a rank, and compare their ranks before you join "
     "one.",
+    seen="ztxz16/fastllm#715",
     best=lambda ranks, symbols: lambda pair: 0,
 )
 merge.mistake(
@@ -462,6 +463,7 @@ chat.mistake(
     "The assistant's turn is not opened at the end.",
     hint="What should the model continue? Without a last line of its own it may write "
     "another question.",
+    seen="instructlab/training#232",
     opened="",
 )
 chat.mistake(
