@@ -1,13 +1,17 @@
 """Talk with the model: which token comes next, the stream of text, the conversation."""
 
 import argparse
+import functools
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from autograder.answers import COLLECTING
 from capstone import fetch, model_file, slots
 from capstone.language_model import ContextFull, LanguageModel
 
@@ -72,10 +76,39 @@ def answer(
     return model.tokenizer.stream(answer_ids(model, ids, how, rng, max_new_tokens))
 
 
-def load(functions: object = None) -> LanguageModel:
-    """The model from the file that was fetched, made of these functions."""
-    file = model_file.read(fetch.model_path())
-    return LanguageModel(file, slots.plug({}) if functions is None else functions)
+def load(work: str | Path | None = None, **own: Callable[..., Any]) -> LanguageModel:
+    """The real model, with your functions in it.
+
+    They are those of the notebooks in the folder `work`, if one is named, and those
+    that are handed over by their names: load(repeat_kv=my_repeat_kv).
+    """
+    if COLLECTING in os.environ:
+        raise fetch.NoModel("The model is not loaded where answers are collected.")
+    file = whole(fetch.model_path())
+    if work is None:
+        return LanguageModel(file, slots.plug(own))
+    functions, chosen = slots.from_work(Path(work), own)
+    tell(chosen)
+    return LanguageModel(file, functions)
+
+
+@functools.cache
+def whole(path: Path) -> model_file.ModelFile:
+    """The contents of the model's file: they are read once."""
+    return model_file.read(path)
+
+
+def ask(model: LanguageModel, question: str, how: Sampling = GREEDY, **more: Any) -> str:
+    """Ask one question, and print the answer as it comes."""
+    return show(answer(model, [{"role": "user", "content": question}], how, **more))
+
+
+def perplexity_of(model: LanguageModel, text: str) -> float:
+    """How well the model foresees a text that it reads token by token."""
+    ids = model.tokenizer.encode(text)
+    model.forget()
+    logits = np.concatenate([model.read([number]) for number in ids[:-1]])
+    return float(model.f.perplexity(logits, np.array(ids[1:])))
 
 
 def show(parts: Iterator[str]) -> str:
@@ -109,11 +142,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Answer one question, or talk until the input ends."""
-    functions = None
-    if options.work is not None:
-        functions, chosen = slots.from_work(options.work)
-        tell(chosen)
-    model = load(functions)
+    model = load(options.work)
     how = Sampling(options.temperature, options.top_k, options.top_p, options.min_p)
     messages = []
     if options.system is not None:

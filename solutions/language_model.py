@@ -19,21 +19,16 @@ def merge_pairs(symbols: list[str], ranks: dict[tuple[str, str], int]) -> list[s
 
     Source: Sennrich et al. 2016, section 3.2.
     """
-    while True:
-        pairs = [pair for pair in itertools.pairwise(symbols) if pair in ranks]
-        if not pairs:
-            return symbols
-        first, second = min(pairs, key=ranks.__getitem__)
-        merged: list[str] = []
-        i = 0
-        while i < len(symbols):
-            if symbols[i : i + 2] == [first, second]:
-                merged.append(first + second)
-                i += 2
-            else:
-                merged.append(symbols[i])
-                i += 1
-        symbols = merged
+    pieces = list(symbols)
+    while pairs := [pair for pair in itertools.pairwise(pieces) if pair in ranks]:
+        best = min(pairs, key=ranks.__getitem__)
+        joined, i = [], 0
+        while i < len(pieces):
+            step = 2 if tuple(pieces[i : i + 2]) == best else 1
+            joined.append("".join(pieces[i : i + step]))
+            i += step
+        pieces = joined
+    return pieces
 
 
 def chat_prompt(messages: list[dict[str, str]]) -> str:

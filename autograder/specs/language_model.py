@@ -344,6 +344,9 @@ def by_recursion(symbols, ranks):
     return by_recursion(joined, ranks)
 
 
+merge.equivalent("pieces = symbols", why="what is handed in is never changed")
+
+
 chat = Exercise(language_model.chat_prompt, points=2)
 
 SAID = (
