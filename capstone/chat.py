@@ -41,8 +41,11 @@ def pick(
         logits = f.top_p_filter(logits, how.top_p)
     if how.min_p:
         logits = f.min_p_filter(logits, how.min_p)
-    weights = f.softmax(logits).astype(np.float64)
-    return int(rng.choice(len(weights), p=weights / weights.sum()))
+    left = np.flatnonzero(logits > -np.inf)
+    if not len(left):
+        raise ValueError("nothing is left to draw from")
+    weights = f.softmax(logits[left]).astype(np.float64)
+    return int(rng.choice(left, p=weights / weights.sum()))
 
 
 def answer_ids(

@@ -13,7 +13,7 @@ import numpy as np
 from capstone.model_file import Layer, ModelFile
 from capstone.tokenizer import Tokenizer
 
-BLOCK = 256  # positions by which the caches grow
+BLOCK = 64  # positions by which the caches grow: each step copies them whole
 CHUNK = 512  # tokens that are read at once: longer prompts come in pieces
 
 

@@ -64,7 +64,8 @@ def read(path: Path) -> ModelFile:
             right(f"{block}.ffn_norm"),
             right(f"{block}.ffn_gate"),
             right(f"{block}.ffn_up"),
-            right(f"{block}.ffn_down"),
+            # With so few columns, it is faster as it lies in the file.
+            np.asfortranarray(right(f"{block}.ffn_down")),
         )
 
     vocabulary = value("tokenizer.ggml.tokens")

@@ -30,17 +30,12 @@ def transformers_model(path: Path) -> Any:
 
     from_pretrained(gguf_file=...) does the same, and requires accelerate for it.
     """
-    import torch
     from transformers import AutoConfig, LlamaForCausalLM
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
     config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
-    with torch.device("meta"):  # no random weights: they would be thrown away
-        model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
     read = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)
-    model.to_empty(device="cpu")
-    model.model.rotary_emb.__init__(config)  # its buffer was empty, too
-    model.load_state_dict(read["tensors"], strict=False)
-    model.tie_weights()
+    model.load_state_dict(read["tensors"], strict=False)  # the output's are tied
     return model.float().eval()

@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from capstone import slots
 from capstone.chat import Sampling, answer, load
 from capstone.language_model import LanguageModel
 from solutions import (
     attention, blocks, cache, heads, language_model, masks, relative_positions,
-    sampling,
 )  # fmt: skip
 
 RECORD = Path(__file__).parent / "wrong.json"
@@ -35,7 +33,13 @@ PARAGRAPH = (
 )
 QUESTION = "What is the capital of France, and what is it known for?"
 TOKENS = 32
-DRAWN = Sampling(temperature=1.0, top_k=50, top_p=0.9, min_p=0.05)
+GREEDY = Sampling(temperature=0.0, top_p=1.0)
+DRAWN = {  # how the answer is drawn where the slot is a sampler
+    "apply_temperature": Sampling(temperature=0.2, top_p=1.0),
+    "top_k_filter": Sampling(temperature=1.0, top_k=50, top_p=1.0),
+    "top_p_filter": Sampling(temperature=1.0, top_p=0.9),
+    "min_p_filter": Sampling(temperature=1.0, top_p=1.0, min_p=0.1),
+}
 
 
 @dataclass(frozen=True)
@@ -166,10 +170,10 @@ def wrong_functions() -> Iterator[Wrong]:
         return out, *past(query, key, value, cache_k, cache_v, past_len)[1:]
 
     def multiplied(logits, temperature):
-        return logits * np.float32(temperature + 3)
+        return logits * np.float32(temperature)
 
     def smallest_k(logits, k):
-        return -sampling.top_k_filter(-logits, k)
+        return np.where(logits <= np.sort(logits)[k], logits, -np.inf)
 
     def without_the_crossing(logits, p):
         order = np.argsort(-logits)
@@ -256,7 +260,7 @@ def wrong_functions() -> Iterator[Wrong]:
     )  # fmt: skip
 
 
-def perplexity(model: LanguageModel, words: int, piece: int) -> float:
+def perplexity(model: LanguageModel, words: int, piece: int) -> float | None:
     """The exponential of what the paragraph costs for each of its `words` tokens.
 
     It is read `piece` tokens at a time. Where it is cut into other tokens than it
@@ -268,14 +272,13 @@ def perplexity(model: LanguageModel, words: int, piece: int) -> float:
     logits = [model.read(ids[:-1][start : start + piece]) for start in starts]
     each = model.f.perplexity(np.concatenate(logits), np.array(ids[1:]))
     cost = np.log(each) * (len(ids) - 1) / (words - 1)
-    return float(np.exp(min(cost, 99)))
+    return float(np.exp(min(cost, 99))) if np.isfinite(each) else None
 
 
 def says(model: LanguageModel, slot: str) -> str:
     """The answer to the question; drawn by chance where the slot is a sampler."""
     model.forget()
-    sampled = slot in slots.SLOTS["sampling"]
-    how = DRAWN if sampled else Sampling(temperature=0, top_p=1)
+    how = DRAWN.get(slot, GREEDY)
     messages = [{"role": "user", "content": QUESTION}]
     try:
         with np.errstate(all="ignore"):
@@ -297,7 +300,8 @@ def row(slot: str, what: str, model: LanguageModel, words: int) -> dict[str, Any
 
 def show(found: dict[str, Any]) -> None:
     said = " ".join(found["says"].split())[:60]
-    numbers = f"{found['at_once']:10,.3g} {found['one_by_one']:10,.3g}"
+    both = (found["at_once"], found["one_by_one"])
+    numbers = " ".join("      none" if n is None else f"{n:10.3g}" for n in both)
     print(f"{found['slot']:28} {found['what']:30} {numbers}  {said}", flush=True)
 
 
@@ -312,7 +316,7 @@ def run(options: argparse.Namespace) -> None:
     words = len(model.tokenizer.encode(PARAGRAPH))
     rows = [row("", "all right", model, words)]
     rows.append({
-        **rows[0], "what": "all right, drawn", "says": says(model, "top_k_filter"),
+        **rows[0], "what": "all right, drawn", "says": says(model, "top_p_filter"),
     })  # fmt: skip
     for found in rows:
         show(found)
