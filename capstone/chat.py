@@ -101,7 +101,9 @@ def whole(path: Path) -> model_file.ModelFile:
     return model_file.read(path)
 
 
-def ask(model: LanguageModel, question: str, how: Sampling = GREEDY, **more: Any) -> str:
+def ask(
+    model: LanguageModel, question: str, how: Sampling = GREEDY, **more: Any
+) -> str:
     """Ask one question, and print the answer as it comes."""
     return show(answer(model, [{"role": "user", "content": question}], how, **more))
 
@@ -132,8 +134,13 @@ def show(parts: Iterator[str]) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     usual = Sampling()
     parser.add_argument("question", nargs="*", help="ask this and leave")
-    parser.add_argument("--with", dest="work", type=Path, metavar="work/",
-                        help="use your own functions, from the notebooks in a folder")
+    parser.add_argument(
+        "--with",
+        dest="work",
+        type=Path,
+        metavar="work/",
+        help="use your own functions, from the notebooks in a folder",
+    )
     parser.add_argument("--system", help="a system message in place of the usual one")
     parser.add_argument("--temperature", type=float, default=usual.temperature)
     parser.add_argument("--top-k", type=int, default=usual.top_k)
@@ -153,7 +160,9 @@ def run(options: argparse.Namespace) -> None:
     once = " ".join(options.question)
     for turn, question in enumerate([once] if once else questions()):
         messages.append({"role": "user", "content": question})
-        parts = answer(model, messages, how, options.seed + turn, options.max_new_tokens)
+        parts = answer(
+            model, messages, how, options.seed + turn, options.max_new_tokens
+        )
         messages.append({"role": "assistant", "content": show(parts)})
 
 
@@ -175,4 +184,6 @@ def tell(chosen: list[slots.Slot]) -> None:
     for slot in chosen:
         whose = "yours" if slot.is_own else "given"
         note = f": {slot.note}" if slot.note else ""
-        print(f"chapter {slot.chapter:2}  {slot.name:28} {whose}{note}", file=sys.stderr)
+        print(
+            f"chapter {slot.chapter:2}  {slot.name:28} {whose}{note}", file=sys.stderr
+        )

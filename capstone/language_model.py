@@ -5,7 +5,6 @@ and the embedding table once more at the end. The code here only says in which o
 the functions are called; `self.f` holds them by name, and `slots.py` chooses them.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np

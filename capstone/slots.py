@@ -113,11 +113,22 @@ def run_notebook(path: Path) -> tuple[dict[str, Any], str]:
     with collecting(), contextlib.redirect_stdout(io.StringIO()):
         for number, cell in enumerate(content["cells"], start=1):
             if cell["cell_type"] == "code":
-                source, name = notebooks.source_of(cell), f"<{path.name}, cell {number}>"
-                linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+                source, name = (
+                    notebooks.source_of(cell),
+                    f"<{path.name}, cell {number}>",
+                )
+                linecache.cache[name] = (
+                    len(source),
+                    None,
+                    source.splitlines(True),
+                    name,
+                )
                 try:
                     exec(compile(source, name, "exec"), space)
-                except Exception as error:  # what other cells define is there
+                except (
+                    Exception,
+                    SystemExit,
+                ) as error:  # what other cells define is there
                     kind = type(error).__name__
                     stopped = stopped or f"cell {number} stops with {kind}"
     return space, stopped

@@ -12,18 +12,24 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from autograder.course import ROOT
 from capstone.chat import Sampling, answer, load
 from capstone.language_model import LanguageModel
 from solutions import (
-    attention, blocks, cache, heads, language_model, masks, relative_positions,
+    attention,
+    blocks,
+    cache,
+    heads,
+    language_model,
+    masks,
+    relative_positions,
 )  # fmt: skip
 
-RECORD = Path(__file__).parent / "wrong.json"
+RECORD = ROOT / "benchmarks" / "wrong_functions.json"
 PARAGRAPH = (
     "Barn owls hunt at night. They fly slowly over open fields and listen. An owl hears "
     "a mouse under the snow before it sees it, because its ears sit at different "
@@ -307,7 +313,11 @@ def show(found: dict[str, Any]) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="SLOT", help="only this slot")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help=f"write {RECORD.name}, which chapter 14 shows",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -43,7 +43,7 @@ print(chat_prompt([{"role": "user", "content": "Who are you?"}]))
 from capstone.chat import ask, load
 
 model = load(work=".", merge_pairs=merge_pairs, chat_prompt=chat_prompt)
-ask(model, "What is the capital of France?");
+ask(model, "What is the capital of France?")
 
 # %% [markdown]
 # Break something. Any function of the model can be handed over by its name. Here query
@@ -58,4 +58,4 @@ def wrong_repeat_kv(x, n_rep):
 
 
 broken = load(repeat_kv=wrong_repeat_kv)
-ask(broken, "What is the capital of France?", max_new_tokens=20);
+ask(broken, "What is the capital of France?", max_new_tokens=20)

@@ -376,8 +376,12 @@ def _(rng):
     )
     yield Probe(
         talk(
-            ("system", system), ("user", first), ("assistant", reply),
-            ("user", second), ("assistant", other), ("user", third),
+            ("system", system),
+            ("user", first),
+            ("assistant", reply),
+            ("user", second),
+            ("assistant", other),
+            ("user", third),
         ),  # fmt: skip
         why="a longer conversation",
     )
@@ -585,9 +589,9 @@ def by_percent(messages):
 def lines_joined(messages):
     lines = []
     given = messages[0]["role"] == "system"
-    for message in messages if given else [{"role": "system", "content": USUAL}] + [
-        *messages
-    ]:
+    for message in (
+        messages if given else [{"role": "system", "content": USUAL}] + [*messages]
+    ):
         lines.append("<|im_start|>" + message["role"])
         lines.append(message["content"] + "<|im_end|>")
     return "\n".join([*lines, "<|im_start|>assistant", ""])
