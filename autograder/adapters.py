@@ -22,14 +22,14 @@ def with_dtype(function: Callable[..., Any], attn_mask: np.ndarray, dtype: str) 
     return function(attn_mask, np.dtype(dtype))
 
 
-class Unchanging(dict[Any, Any]):
+class Unchanging(dict):
     """A dict that is read only: what is done to it does not come back to be seen."""
 
     def refuse(self, *_: Any, **__: Any) -> Any:
         raise ValueError("this dict belongs to the caller and must not be changed")
 
-    __setitem__ = __delitem__ = __ior__ = refuse
-    clear = pop = popitem = setdefault = update = refuse
+    __setitem__ = __delitem__ = __ior__ = refuse  # pyright: ignore
+    clear = pop = popitem = setdefault = update = refuse  # pyright: ignore
 
 
 def with_ranks(

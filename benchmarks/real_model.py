@@ -11,6 +11,7 @@ after contexts of several lengths. Of repeated measurements: the median and the 
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -103,7 +104,7 @@ def child(options: argparse.Namespace) -> None:
         for length in job["contexts"]:
             ids = (job["ids"] * (length // len(job["ids"]) + 1))[:length]
             _, times = go_on(ids, job["tokens"])
-            steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+            steps = [b - a for a, b in itertools.pairwise(times)]
             result["seconds"][length] = statistics.median(steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result["peak_mb"] = peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
@@ -148,7 +149,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                                   tokens=options.tokens))  # fmt: skip
         same = found[who][-1]["tokens"] == found["ours"][number]["tokens"]
         assert same, "the two write different texts"
-    for number, who in tqdm(steps[: 2 * min(options.repeats, 3)], desc="context"):
+    for _, who in tqdm(steps[: 2 * min(options.repeats, 3)], desc="context"):
         grown[who].append(measure(who, "context", options.threads, ids=ids, tokens=9,
                                   contexts=options.contexts))  # fmt: skip
 

@@ -90,13 +90,14 @@ class LanguageModel:
         return self.f.rms_norm(x, self.file.final_norm, eps)
 
     def next_logits(self, ids: list[int]) -> np.ndarray:
-        """The logits (V,) for what follows `ids`; what was read before is not read again."""
+        """The logits (V,) for what follows `ids`; the beginning may be read already."""
         known = 0
         for old, new in zip(self.ids, ids[:-1], strict=False):
             if old != new:
                 break
             known += 1
         self.ids = self.ids[:known]
+        x = np.empty(0)
         for start in range(known, len(ids), CHUNK):
             x = self.read_hidden(ids[start : start + CHUNK])
         return self.f.tied_logits(x[:, -1:], self.file.table)[0, 0]

@@ -34,7 +34,7 @@ def transformers_model(path: Path) -> Any:
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
+    config: Any = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
     model = LlamaForCausalLM(config)
     read = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)
     model.load_state_dict(read["tensors"], strict=False)  # the output's are tied

@@ -31,11 +31,11 @@ from solutions import (
 
 RECORD = ROOT / "benchmarks" / "wrong_functions.json"
 PARAGRAPH = (
-    "Barn owls hunt at night. They fly slowly over open fields and listen. An owl hears "
-    "a mouse under the snow before it sees it, because its ears sit at different "
-    "heights: a sound reaches one of them a little earlier than the other. When the owl "
-    "has found the mouse, it drops, and the mouse hears nothing, since the edges of an "
-    "owl's feathers are soft and break the air without a noise."
+    "Barn owls hunt at night. They fly slowly over open fields and listen. An owl "
+    "hears a mouse under the snow before it sees it, because its ears sit at different "
+    "heights: a sound reaches one of them a little earlier than the other. When the "
+    "owl has found the mouse, it drops, and the mouse hears nothing, since the edges "
+    "of an owl's feathers are soft and break the air without a noise."
 )
 QUESTION = "What is the capital of France, and what is it known for?"
 TOKENS = 32
@@ -83,7 +83,8 @@ def wrong_functions() -> Iterator[Wrong]:
 
     def zeros_for_the_mask(query, key, value, attn_mask=None):
         scores = attention.attention_scores(query, key)
-        return attention.softmax(np.where(attn_mask, scores, 0)) @ value
+        scores = scores if attn_mask is None else np.where(attn_mask, scores, 0)
+        return attention.softmax(scores) @ value
 
     def see_all(q_len, k_len):
         return np.ones((q_len, k_len), bool)
@@ -104,7 +105,7 @@ def wrong_functions() -> Iterator[Wrong]:
         return x.reshape(batch, n_heads, seq_len, d_model // n_heads)
 
     def every_nth_number(x, n_heads):
-        batch, seq_len, d_model = x.shape
+        batch, seq_len, _ = x.shape
         return x.reshape(batch, seq_len, -1, n_heads).transpose(0, 3, 1, 2)
 
     def merged_every_nth(x):
@@ -332,7 +333,7 @@ def run(options: argparse.Namespace) -> None:
         show(found)
     for wrong in wrong_functions():
         if options.only in (None, wrong.slot):
-            model = load(**{wrong.slot: wrong.function})
+            model = load(None, **{wrong.slot: wrong.function})
             rows.append(row(wrong.slot, wrong.what, model, words))
             show(rows[-1])
     if options.record:

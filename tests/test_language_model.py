@@ -180,7 +180,7 @@ TELLING = {
                     pieces[i : i + 2] = ["".join(best)]
                 ranks.pop(best)
         """,
-        "belongs to the caller and must not be changed at `ranks.pop(best)`",
+        "belongs to the caller and must not be changed",
     ),
     "no rank is needed": (
         """

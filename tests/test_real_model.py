@@ -1,4 +1,4 @@
-"""The real language model, made of the solutions: beside Transformers, and as a program.
+"""The real language model, made of the solutions: beside Transformers; as a program.
 
 Without the model's file these are skipped; `python -m capstone fetch` gets it. LLM=all
 (`make llm`) also lets Transformers' own generate answer, which takes minutes.
@@ -59,13 +59,14 @@ def text_of(count, tokenizer):
 # The tokenizer
 
 FRAGMENTS = [
-    "def f(x):\n    return x + 1\n", "for i in range(10):\n\t\tprint(i)\n", "a[i] += 0x1F;",
-    "今天天气很好，", "你好世界", "ありがとう", "안녕", "мир труд", "שלום", "नमस्ते", "ไทย",
-    "😀", "👩‍👩‍👧‍👦", "🇫🇷", "é", "e\u0301", "naïve Ünïcödé", "12345", "3.14159", "²½Ⅻ٣", "  7",
-    " 42", "10's", "don't", "we'll I'VE", "'s 'S ''", " ", "  ", "   ", "\n\n", "\t", " \n ",
-    "\u3000", "\xa0", "\u200b", "\ufeff", "\x00", "\r\n", "—“quotes”…", "{}[]()<>;:!?",
-    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im_", "<repo_name>", "hello", " world",
-    "The quick brown fox", "http://a.b/c?d=1&e=2", "𝔘𝔫𝔦",
+    "def f(x):\n    return x + 1\n", "for i in range(10):\n\t\tprint(i)\n",
+    "a[i] += 0x1F;", "今天天气很好。", "你好世界", "ありがとう", "안녕", "мир труд", "שלום",
+    "नमस्ते", "ไทย", "😀", "👩‍👩‍👧‍👦", "🇫🇷", "é", "e\u0301", "naïve Ünïcödé", "12345", "3.14159",
+    "²½Ⅻ٣", "  7", " 42", "10's", "don't", "we'll I'VE", "'s 'S ''", " ", "  ", "   ",
+    "\n\n", "\t", " \n ", "\u3000", "\xa0", "\u200b", "\ufeff", "\x00", "\r\n",
+    "“quotes”…", "{}[]()<>;:!?", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im_",
+    "<repo_name>", "hello", " world", "The quick brown fox", "http://a.b/c?d=1&e=2",
+    "\U0001d518\U0001d52b\U0001d526",
 ]  # fmt: skip
 
 

@@ -325,7 +325,7 @@ def pair_after_pair(symbols, ranks):
 def with_an_infinite_rank(symbols, ranks):
     word = tuple(symbols)
     while len(word) > 1:
-        pairs = set(zip(word, word[1:], strict=False))
+        pairs = set(itertools.pairwise(word))
         best = min(pairs, key=lambda pair: ranks.get(pair, float("inf")))
         if best not in ranks:
             break
@@ -335,8 +335,8 @@ def with_an_infinite_rank(symbols, ranks):
 
 @merge.variant
 def by_recursion(symbols, ranks):
-    pairs = list(zip(symbols, symbols[1:], strict=False))
-    best = min(pairs, key=lambda pair: ranks.get(pair, 10**9), default=None)
+    pairs = list(itertools.pairwise(symbols))
+    best = min(pairs, key=lambda pair: ranks.get(pair, 10**9), default=("", ""))
     if best not in ranks:
         return list(symbols)
     i = pairs.index(best)
@@ -382,7 +382,7 @@ def _(rng):
             ("user", second),
             ("assistant", other),
             ("user", third),
-        ),  # fmt: skip
+        ),
         why="a longer conversation",
     )
     yield Probe(
@@ -589,9 +589,8 @@ def by_percent(messages):
 def lines_joined(messages):
     lines = []
     given = messages[0]["role"] == "system"
-    for message in (
-        messages if given else [{"role": "system", "content": USUAL}] + [*messages]
-    ):
+    usual = [] if given else [{"role": "system", "content": USUAL}]
+    for message in [*usual, *messages]:
         lines.append("<|im_start|>" + message["role"])
         lines.append(message["content"] + "<|im_end|>")
     return "\n".join([*lines, "<|im_start|>assistant", ""])
