@@ -22,6 +22,10 @@ FOLDER = "DECODER_CACHE"
 class NoModel(Exception):
     """The model's file is not to be had; the text says what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook this is shown in place of a traceback."""
+        return str(self).splitlines()
+
 
 def cache_folder() -> Path:
     """Where this user's programs keep what they can get again."""
