@@ -10,12 +10,13 @@ INSTALLED = $(VENV)/installed
 NOTEBOOKS = exercises/release/.made
 SITE = _build/html/.made
 
-CODE = $(wildcard solutions/*.py autograder/*.py autograder/*/*.py)
-PAGES = _config.yml _toc.yml $(shell find book -type f -not -path '*/__pycache__/*')
+MODEL = $(VENV)/model-fetched
+CODE = $(wildcard solutions/*.py autograder/*.py autograder/*/*.py capstone/*.py)
+PAGES = _config.yml _toc.yml $(wildcard benchmarks/*.json) $(shell find book -type f -not -path '*/__pycache__/*')
 SAMPLES = examples/right.ipynb examples/unsolved.ipynb \
 	examples/the_article/06_hidden_queries.ipynb
 
-.PHONY: course install notebooks site samples work lab test told class bench attacks check \
+.PHONY: course install notebooks site samples work lab test told class llm wrong bench bench-llm attacks check \
 	mutants clean help
 .DELETE_ON_ERROR:
 
@@ -37,13 +38,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  -c constraints.txt -e '.[course]'
 	@touch $@
 
+# Chapter 14's language model: 93 MB, kept outside of this folder
+$(MODEL): $(INSTALLED) capstone/fetch.py
+	$(BIN)/python -m capstone fetch
+	@touch $@
+
 $(NOTEBOOKS): $(INSTALLED) $(CODE) $(wildcard exercises/*.py examples/*.py examples/*/*.py)
 	$(BIN)/python exercises/build.py
 	$(BIN)/python examples/build.py
 	@touch $@
 
 # A build that failed must not look finished the next time.
-$(SITE): $(NOTEBOOKS) $(PAGES) $(CODE)
+$(SITE): $(NOTEBOOKS) $(MODEL) $(PAGES) $(CODE)
 	$(BIN)/jupyter-book build -W -n --keep-going . \
 	  || { rm -rf _build/html _build/.doctrees; exit 1; }
 	@touch $@
@@ -68,6 +74,15 @@ told: $(INSTALLED)
 
 class: $(NOTEBOOKS)
 	STUDENTS=1000 KILLS=20 $(BIN)/python -m pytest tests/test_batch.py -v
+
+llm: $(MODEL)
+	LLM=all $(BIN)/python -m pytest -v tests/test_real_model.py
+
+wrong: $(MODEL)
+	$(BIN)/python -m capstone wrong --record
+
+bench-llm: $(MODEL)
+	$(BIN)/python benchmarks/real_model.py --record benchmarks/real_model.json
 
 bench: $(NOTEBOOKS)
 	$(BIN)/python benchmarks/grading.py --record benchmarks/grading.json
@@ -97,6 +112,9 @@ help:
 	@echo "make mutants   every small change of every solution, handed in as an answer"
 	@echo "make told      what learners are told of mistakes that are in no list"
 	@echo "make class     a class of 1,000 graded, killed 20 times on the way (15 minutes)"
+	@echo "make llm       all tests of the real language model (a few minutes)"
+	@echo "make wrong     what each wrong function does to it, recorded for chapter 14"
+	@echo "make bench-llm how fast it is, beside Transformers (20 minutes)"
 	@echo "make bench     how fast it grades, beside nbgrader alone (an hour)"
 	@echo "make attacks   the table of attacks in the book, from the tests' data"
 	@echo "make check     ruff and pyright"

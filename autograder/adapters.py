@@ -34,3 +34,23 @@ def with_table(
         return log_probs[len(ids) - 1, ids[-1]].copy()
 
     return function(step, *args, **kwargs)
+
+
+class Unchanging(dict):
+    """A dict that is read only: what is done to it does not come back to be seen."""
+
+    def refuse(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("this dict belongs to the caller and must not be changed")
+
+    __setitem__ = __delitem__ = __ior__ = refuse  # pyright: ignore
+    clear = pop = popitem = setdefault = update = refuse  # pyright: ignore
+
+
+def with_ranks(
+    function: Callable[..., Any],
+    symbols: list[str],
+    ranked: list[tuple[str, str, int]],
+) -> Any:
+    """Answer function(symbols, ranks) for a dict of ranks whose keys are pairs."""
+    ranks = {(first, second): rank for first, second, rank in ranked}
+    return function(symbols, Unchanging(ranks))

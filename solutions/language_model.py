@@ -4,45 +4,46 @@ import itertools
 
 
 def merge_pairs(symbols: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
-    """Merge neighbours until no pair of them has a rank (byte-pair encoding).
+    """Join neighbours until no two of them have a rank: byte-pair encoding.
 
-    Each time the pair with the lowest rank is merged, at every place where it stands,
-    from left to right; a symbol takes part in one merge at a time.
+    Again and again, of all pairs of neighbours that have a rank the one with the lowest
+    rank is joined, wherever it stands, from left to right. A symbol can be joined to
+    one neighbour at a time: of three equal ones the first two become one.
+
+    A pair that is joined out of other pairs always has a higher rank than they do.
 
     Shapes:
-        symbols: the characters of a word
-        ranks: of a pair of symbols, when it was learned
-        returns: the word's pieces; joined they are the word
+        symbols: list of str, the symbols of one word
+        ranks: dict, (first, second) -> int: which pair was learned before which
+        returns: list of str; joined, they are the word
 
     Source: Sennrich et al. 2016, section 3.2.
     """
-    while True:
-        pairs = [pair for pair in itertools.pairwise(symbols) if pair in ranks]
-        if not pairs:
-            return symbols
-        first, second = min(pairs, key=ranks.__getitem__)
-        merged: list[str] = []
-        i = 0
-        while i < len(symbols):
-            if symbols[i : i + 2] == [first, second]:
-                merged.append(first + second)
-                i += 2
-            else:
-                merged.append(symbols[i])
-                i += 1
-        symbols = merged
+    pieces = list(symbols)
+    while pairs := [pair for pair in itertools.pairwise(pieces) if pair in ranks]:
+        best = min(pairs, key=ranks.__getitem__)
+        joined, i = [], 0
+        while i < len(pieces):
+            step = 2 if tuple(pieces[i : i + 2]) == best else 1
+            joined.append("".join(pieces[i : i + step]))
+            i += step
+        pieces = joined
+    return pieces
 
 
 def chat_prompt(messages: list[dict[str, str]]) -> str:
     """Write a conversation as this model was trained to read it, and ask for more.
 
-    Each message is <|im_start|>, its role, a line break, its content, <|im_end|> and a
-    line break. A conversation that does not begin with a system message gets the one
-    that the model was trained with. At the end the assistant's turn is opened.
+    A message becomes <|im_start|>, its role, a line break, its content, <|im_end|> and
+    a line break; the content stays as it is. Where the first message is not of the
+    system, one is written before it that says "You are a helpful AI assistant named
+    SmolLM, trained by Hugging Face". At the end, always, stand <|im_start|>, assistant
+    and a line break: there the model goes on.
 
     Shapes:
-        messages: dicts with "role" (system, user or assistant) and "content"
-        returns: one text
+        messages: list of dicts, each with a "role" (system, user or assistant) and a
+            "content"; at least one
+        returns: str
 
     Source: the chat template in the model's file.
     """

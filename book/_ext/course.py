@@ -146,7 +146,12 @@ def cache_by_content(app: Sphinx, config: Config) -> None:
     On its own the cache of outputs looks only at the cells.
     """
     digest = hashlib.sha256()
-    code = ("solutions/**/*.py", "autograder/**/*.py", "book/_ext/*.py")
+    code = (
+        "solutions/**/*.py",
+        "autograder/**/*.py",
+        "capstone/*.py",
+        "book/_ext/*.py",
+    )
     for pattern in (*code, "benchmarks/*.json", "book/*.csv", "examples/**/*.ipynb"):
         for path in sorted(ROOT.glob(pattern)):
             digest.update(path.read_bytes())
