@@ -102,18 +102,16 @@ def whole(path: Path) -> model_file.ModelFile:
 
 
 def ask(
-    model: LanguageModel, question: str, how: Sampling = GREEDY, **more: Any
+    model: LanguageModel,
+    question: str,
+    how: Sampling = GREEDY,
+    *,
+    stream: bool = True,
+    **more: Any,
 ) -> str:
-    """Ask one question, and print the answer as it comes."""
-    return show(answer(model, [{"role": "user", "content": question}], how, **more))
-
-
-def perplexity_of(model: LanguageModel, text: str) -> float:
-    """How well the model foresees a text that it reads token by token."""
-    ids = model.tokenizer.encode(text)
-    model.forget()
-    logits = np.concatenate([model.read([number]) for number in ids[:-1]])
-    return float(model.f.perplexity(logits, np.array(ids[1:])))
+    """Ask one question, and print the answer: as it comes, or at its end."""
+    parts = answer(model, [{"role": "user", "content": question}], how, **more)
+    return show(parts if stream else iter(["".join(parts)]))
 
 
 def show(parts: Iterator[str]) -> str:
