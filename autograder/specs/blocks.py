@@ -7,6 +7,7 @@ import numpy as np
 from autograder.exercise import Exercise, Probe
 from autograder.laws import place
 from solutions import blocks
+from solutions.blocks import rms_norm
 
 AXES = ("batch row", "position", "column")
 # Quarters around 0 whose sum is 0. Around a level that is a power of 2 a mean is exact,
@@ -322,7 +323,8 @@ def by_einsum_in_double_precision(x, weight, bias, eps=1e-5):
 
 @layer.variant
 def by_rms_norm_of_what_is_left(x, weight, bias, eps=1e-5):
-    return blocks.rms_norm(x - x.mean(axis=-1, keepdims=True), weight, eps) + bias
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return rms_norm(centred, weight, eps) + bias
 
 
 rms = Exercise(blocks.rms_norm, points=2, axes=AXES)
