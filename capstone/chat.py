@@ -150,8 +150,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Answer one question, or talk until the input ends."""
-    model = load(options.work)
     how = Sampling(options.temperature, options.top_k, options.top_p, options.min_p)
+    if how.temperature < 0 or how.top_k < 0:
+        sys.exit("--temperature and --top-k must be 0 or more.")
+    if not (0 < how.top_p <= 1 and 0 <= how.min_p <= 1):
+        sys.exit("--top-p must be above 0 and at most 1, --min-p from 0 to 1.")
+    model = load(options.work)
     messages = []
     if options.system is not None:
         messages.append({"role": "system", "content": options.system})

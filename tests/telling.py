@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,27 @@ def told(source: str, seed: int = 0, **given: Any) -> Verdict:
     last = re.findall(r"^(?:def )?(\w+)(?:\(| =)", source, re.M)[-1]
     with np.errstate(all="ignore"):
         return verdict_on(namespace[last], seed)
+
+
+def assert_quick(source: str, **given: Any) -> None:
+    """It is rejected within 500,000 function calls, about 0.3 s of a processor.
+
+    Calls are counted, not seconds, for a slower machine is not a slower check.
+    """
+    told(source, **given)  # what a process does once is done
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        verdict = told(source, **given)
+    finally:
+        sys.setprofile(None)
+    assert verdict.points == 0
+    assert calls < 500_000
 
 
 def assert_told(verdict: Verdict, text: str) -> None:

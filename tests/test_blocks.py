@@ -1,7 +1,6 @@
 """Norms, GELU, SwiGLU, blocks and the decoder against PyTorch and Transformers."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from telling import assert_told, told
+from telling import assert_quick, assert_told, told
 from torch import nn
 from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
@@ -654,9 +653,4 @@ def test_checking_is_quick_even_where_nothing_explains_the_answer():
         def {name}({parameters}):
             return np.random.default_rng(0).normal(size=x.shape)
         """
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            told(source)
-            times.append(time.process_time() - start)
-        assert min(times) < 0.3, name
+        assert_quick(source)

@@ -166,18 +166,28 @@ from solutions.late import fourfold
 """
 
 
-def test_what_earlier_chapters_had_you_write_is_given(tmp_path, monkeypatch):
-    for name, source in {"early": EARLY, "late": LATE, "script": SCRIPT}.items():
-        (tmp_path / f"{name}.py").write_text(source)
-    for name in ("early", "late"):
-        monkeypatch.setitem(sys.modules, f"solutions.{name}", None)  # gone afterwards
-        module = imported(f"solutions.{name}", tmp_path / f"{name}.py")
-    exercise = SimpleNamespace(
-        name="fourfold", solution=module.fourfold, points=1, rules=[]
-    )
-    monkeypatch.setattr(build, "find", {"fourfold": exercise}.get)
+@pytest.fixture
+def cells_of(tmp_path, monkeypatch):
+    """Build a script beside two chapters of solutions, the early and the late one."""
 
-    cells = build.build_source(tmp_path / "script.py").cells
+    def cells(late: str, script: str):
+        for name, source in {"early": EARLY, "late": late, "script": script}.items():
+            (tmp_path / f"{name}.py").write_text(source)
+        for name in ("early", "late"):
+            # gone afterwards
+            monkeypatch.setitem(sys.modules, f"solutions.{name}", None)
+            module = imported(f"solutions.{name}", tmp_path / f"{name}.py")
+        exercise = SimpleNamespace(
+            name="fourfold", solution=module.fourfold, points=1, rules=[]
+        )
+        monkeypatch.setattr(build, "find", {"fourfold": exercise}.get)
+        return build.build_source(tmp_path / "script.py").cells
+
+    return cells
+
+
+def test_what_earlier_chapters_had_you_write_is_given(cells_of):
+    cells = cells_of(LATE, SCRIPT)
     ids = ["start-1", "setup", "given-text", "given", "fourfold", "check_fourfold"]
     assert [cell.id for cell in cells] == ids
     sources = {cell.id: cell.source for cell in cells}
@@ -191,7 +201,7 @@ def test_what_earlier_chapters_had_you_write_is_given(tmp_path, monkeypatch):
     assert learner["fourfold"]([1, 2]) == [4, 8]
 
 
-def test_what_is_made_of_the_exercises_is_given_after_them(tmp_path, monkeypatch):
+def test_what_is_made_of_the_exercises_is_given_after_them(cells_of):
     late = (
         LATE
         + """
@@ -209,17 +219,7 @@ from solutions.late import eightfold
 print(eightfold([1]))
 """
     )
-    for name, source in {"early": EARLY, "late": late, "script": script}.items():
-        (tmp_path / f"{name}.py").write_text(source)
-    for name in ("early", "late"):
-        monkeypatch.setitem(sys.modules, f"solutions.{name}", None)  # gone afterwards
-        module = imported(f"solutions.{name}", tmp_path / f"{name}.py")
-    exercise = SimpleNamespace(
-        name="fourfold", solution=module.fourfold, points=1, rules=[]
-    )
-    monkeypatch.setattr(build, "find", {"fourfold": exercise}.get)
-
-    cells = build.build_source(tmp_path / "script.py").cells
+    cells = cells_of(late, script)
     assert [cell.id for cell in cells][-4:] == [
         "fourfold", "check_fourfold", "fourfold-1", "fourfold-2",
     ]  # fmt: skip

@@ -1,14 +1,12 @@
 """Many heads against PyTorch, Transformers, slow loops and what they promise."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from telling import assert_told, told
+from telling import assert_quick, assert_told, told
 from torch import nn
 from torch.testing import assert_close
 from transformers.models.llama.modeling_llama import repeat_kv as llama_repeat_kv
@@ -493,9 +491,4 @@ def test_checking_is_quick_even_where_nothing_explains_the_answer():
     ):
         return np.random.default_rng(0).normal(size=x.shape)
     """
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        told(source, **GIVEN)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.3  # the least: what the machine does besides is not ours
+    assert_quick(source, **GIVEN)

@@ -1,14 +1,13 @@
 """Relative positions against Transformers' models, exact arithmetic and their laws."""
 
 import math
-import time
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from telling import assert_told, told
+from telling import assert_quick, assert_told, told
 from torch.testing import assert_close
 from transformers import LlamaConfig
 from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
@@ -628,9 +627,4 @@ def test_checking_is_quick_even_where_nothing_explains_the_answer():
     def apply_rope(x, positions, inv_freq, layout="interleaved"):
         return np.random.default_rng(0).normal(size=x.shape).astype(x.dtype)
     """
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        told(source, **GIVEN)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.3  # the least: what the machine does besides is not ours
+    assert_quick(source, **GIVEN)

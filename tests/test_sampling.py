@@ -1,7 +1,6 @@
 """Sampling against Transformers, PyTorch, slow searches and what they promise."""
 
 import itertools
-import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from telling import assert_told, told
+from telling import assert_quick, assert_told, told
 from torch.testing import assert_close
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.generation.logits_process import (
@@ -721,9 +720,4 @@ def test_checking_is_quick_even_where_nothing_explains_the_answer():
         search(best="aside[len(aside) // 2]"),
     ]
     for source in sources:
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            assert told("\n" + source, **GIVEN).points == 0
-            times.append(time.process_time() - start)
-        assert min(times) < 0.3  # the least: what the machine does besides is not ours
+        assert_quick("\n" + source, **GIVEN)
