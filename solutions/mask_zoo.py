@@ -1,4 +1,4 @@
-"""Masks as predicates: what may be attended to is a question about two positions."""
+"""Masks as rules: whether a query may attend to a key is asked of two positions."""
 
 from collections.abc import Callable
 
@@ -6,65 +6,74 @@ import numpy as np
 
 from solutions.attention import scaled_dot_product_attention
 
-# Takes integer arrays of query and key positions that broadcast, gives a bool array.
-Predicate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Takes the positions of queries and of keys, gives True where the one may attend.
+MaskFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def prefix_lm(prefix_len: int) -> Predicate:
-    """Let all see the first `prefix_len` positions, and be causal beyond.
+def prefix_lm(prefix_len: int) -> MaskFn:
+    """Give the rule by which all see the prefix, and only the past of the rest.
+
+    The prefix is the first `prefix_len` positions. Every position sees all of them, its
+    own past, and itself.
 
     Shapes:
-        returns: a function of query and key positions, int arrays that broadcast with
-            each other; True where the query may attend to the key
+        returns: a function of q and k, arrays of positions, int, that broadcast with
+            each other; its answer has their broadcast shape, bool
 
     Source: Raffel et al. 2020, section 3.2.1.
     """
     return lambda q, k: (k <= q) | (k < prefix_len)
 
 
-def sliding_window(window: int) -> Predicate:
-    """Let each position see itself and the `window` - 1 positions before it.
+def sliding_window(window: int) -> MaskFn:
+    """Give the rule by which each position sees itself and what came just before.
+
+    It sees `window` positions in all: its own and the `window` - 1 before it, or as
+    many of them as there are.
 
     Shapes:
-        returns: a function of query and key positions, int arrays that broadcast with
-            each other; True where the query may attend to the key
+        returns: a function of q and k, arrays of positions, int, that broadcast with
+            each other; its answer has their broadcast shape, bool
 
     Source: Jiang et al. 2023, section 2.
     """
     return lambda q, k: (k <= q) & (q - k < window)
 
 
-def document(document_ids: np.ndarray) -> Predicate:
-    """Let each position see the earlier ones of its own document, and itself.
+def document(document_ids: np.ndarray) -> MaskFn:
+    """Give the rule by which each position sees the past of its own document.
 
-    Several documents are packed into one sequence, one after the other.
+    Several documents are packed into one sequence, one behind the other. A position
+    sees itself and the earlier ones of its document.
 
     Shapes:
-        document_ids: (T,), int: the document of each position
-        returns: a function of query and key positions, int arrays that broadcast with
-            each other; True where the query may attend to the key
+        document_ids: (T,), int: for each position, the number of its document
+        returns: a function of q and k, arrays of positions, int, that broadcast with
+            each other; its answer has their broadcast shape, bool
     """
     return lambda q, k: (k <= q) & (document_ids[q] == document_ids[k])
 
 
-def materialise(mask_fn: Predicate, q_len: int, k_len: int) -> np.ndarray:
-    """Ask a predicate about every pair of a query and a key.
+def materialise(mask_fn: MaskFn, q_len: int, k_len: int) -> np.ndarray:
+    """Ask a rule about every pair of a query and a key.
 
-    The queries are the last `q_len` of `k_len` positions.
+    The queries are the last `q_len` of the `k_len` positions, as with a key cache. The
+    rule may be one that looks at only one of its two arguments.
 
     Shapes:
-        returns: (L, S), bool
+        mask_fn: a function of q and k as the three above give back
+        returns: (L, S) for L = q_len and S = k_len, bool
     """
     q = np.arange(k_len - q_len, k_len)[:, None]  # (L, 1)
     k = np.arange(k_len)  # (S,)
-    return np.broadcast_to(mask_fn(q, k), (q_len, k_len))
+    return np.broadcast_to(mask_fn(q, k), (q_len, k_len)).copy()
 
 
 def live_blocks(attn_mask: np.ndarray, block: int) -> np.ndarray:
     """Find the blocks of a mask in which anything may be attended to.
 
-    The mask is cut into squares of side `block`; the last ones may be smaller. A kernel
-    that knows this computes the live ones alone.
+    The mask is cut into squares of `block` times `block`, from its first row and column
+    on; where the lengths are no multiples of `block`, the last ones are smaller.
 
     Shapes:
         attn_mask: (L, S), bool
@@ -72,7 +81,7 @@ def live_blocks(attn_mask: np.ndarray, block: int) -> np.ndarray:
     """
     q_len, k_len = attn_mask.shape
     padded = np.pad(attn_mask, ((0, -q_len % block), (0, -k_len % block)))
-    rows, columns = (size // block for size in padded.shape)
+    rows, columns = padded.shape[0] // block, padded.shape[1] // block
     return padded.reshape(rows, block, columns, block).any(axis=(1, 3))
 
 
@@ -80,7 +89,8 @@ def packed_positions(document_ids: np.ndarray) -> np.ndarray:
     """Count the positions of each packed document from 0.
 
     Shapes:
-        document_ids: (T,), int: each document's positions stand together
+        document_ids: (T,), int: for each position, the number of its document; a
+            document is in one piece
         returns: (T,), int
     """
     index = np.arange(len(document_ids))
@@ -91,23 +101,29 @@ def packed_positions(document_ids: np.ndarray) -> np.ndarray:
 def windowed_attention(
     query: np.ndarray, key: np.ndarray, value: np.ndarray, window: int
 ) -> np.ndarray:
-    """Attention through a sliding window, without a score for every pair.
+    """Attend through a sliding window without ever making a (T, T) array.
 
-    Each position attends to itself and the `window` - 1 before it. The memory that is
-    needed grows as T times `window`, not as T times T.
+    The answer is that of scaled dot-product attention under the mask of
+    `sliding_window(window)`. For a window that is far smaller than T, it never takes as
+    much as one byte for each pair of positions.
 
     Shapes:
-        query, key, value: (..., T, K), float
-        returns: (..., T, K), float
+        query, key: (..., T, K), float
+        value: (..., T, Kv), float
+        returns: (..., T, Kv), float
     """
-    length = query.shape[-2]
-    answer = np.empty(query.shape[:-1] + value.shape[-1:], value.dtype)
-    for start in range(0, length, window):
-        end = min(start + window, length)
-        first = max(0, start - window + 1)
-        mask = materialise(sliding_window(window), end - start, end)[:, first:]
-        answer[..., start:end, :] = scaled_dot_product_attention(
-            query[..., start:end, :], key[..., first:end, :], value[..., first:end, :],
-            mask,
-        )  # fmt: skip
-    return answer
+    seq_len = query.shape[-2]
+    outputs = []
+    for start in range(0, seq_len, window):
+        end = min(start + window, seq_len)
+        first = max(start - window + 1, 0)  # the first key that any of them sees
+        q, k = np.arange(start, end)[:, None], np.arange(first, end)
+        outputs.append(
+            scaled_dot_product_attention(
+                query[..., start:end, :],
+                key[..., first:end, :],
+                value[..., first:end, :],
+                (k <= q) & (q - k < window),  # at most (window, 2 * window - 1)
+            )
+        )
+    return np.concatenate(outputs, axis=-2)
