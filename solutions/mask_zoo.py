@@ -6,11 +6,8 @@ import numpy as np
 
 from solutions.attention import scaled_dot_product_attention
 
-# Takes the positions of queries and of keys, gives True where the one may attend.
-MaskFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-
-def prefix_lm(prefix_len: int) -> MaskFn:
+def prefix_lm(prefix_len: int) -> Callable[..., np.ndarray]:
     """Give the rule by which all see the prefix, and only the past of the rest.
 
     The prefix is the first `prefix_len` positions. Every position sees all of them, its
@@ -25,7 +22,7 @@ def prefix_lm(prefix_len: int) -> MaskFn:
     return lambda q, k: (k <= q) | (k < prefix_len)
 
 
-def sliding_window(window: int) -> MaskFn:
+def sliding_window(window: int) -> Callable[..., np.ndarray]:
     """Give the rule by which each position sees itself and what came just before.
 
     It sees `window` positions in all: its own and the `window` - 1 before it, or as
@@ -40,7 +37,7 @@ def sliding_window(window: int) -> MaskFn:
     return lambda q, k: (k <= q) & (q - k < window)
 
 
-def document(document_ids: np.ndarray) -> MaskFn:
+def document(document_ids: np.ndarray) -> Callable[..., np.ndarray]:
     """Give the rule by which each position sees the past of its own document.
 
     Several documents are packed into one sequence, one behind the other. A position
@@ -54,7 +51,9 @@ def document(document_ids: np.ndarray) -> MaskFn:
     return lambda q, k: (k <= q) & (document_ids[q] == document_ids[k])
 
 
-def materialise(mask_fn: MaskFn, q_len: int, k_len: int) -> np.ndarray:
+def materialise(
+    mask_fn: Callable[..., np.ndarray], q_len: int, k_len: int
+) -> np.ndarray:
     """Ask a rule about every pair of a query and a key.
 
     The queries are the last `q_len` of the `k_len` positions, as with a key cache. The
