@@ -481,16 +481,6 @@ packed.mistake(
 
 
 @packed.mistake(
-    "`q` and `k` are not used for the documents: compared are all of them, whichever "
-    "positions are asked about.",
-    hint="There is a number for every position of the sequence, and the queries may be "
-    "some of these: how do you pick the numbers of just those?",
-)
-def all_documents(document_ids):
-    return lambda q, k: (k <= q) & (document_ids[:, None] == document_ids)
-
-
-@packed.mistake(
     "Positions are compared with the numbers of documents.",
     hint="q and k are positions. Which document stands at position q?",
 )
@@ -731,6 +721,14 @@ def sparse(rng, q_len, k_len, block):
     return attn_mask
 
 
+def lonely(rng):
+    """Blocks of 3 with a single True, in each place once, and three dead blocks."""
+    blocks = np.zeros((12, 9), dtype=bool)
+    blocks[np.arange(9), np.arange(9)] = True
+    blocks = rng.permutation(blocks).reshape(3, 4, 3, 3)
+    return blocks.transpose(0, 2, 1, 3).reshape(9, 12)
+
+
 @live.probes
 def _(rng):
     few, more = (int(n) for n in rng.permutation([3, 4]))
@@ -747,6 +745,7 @@ def _(rng):
     end[-1, -1] = True
     yield Probe(end, more, why="a single True in the last corner")
     yield Probe(sparse(rng, few * few, few * few, few), few, why="a square")
+    yield Probe(lonely(rng), 3, why="a single True anywhere in a block")
     yield Probe(np.tri(4 * few + 1, dtype=bool), few, why="a causal mask")
     yield Probe(sparse(rng, more, few + 2, 1), 1, why="blocks of one pair")
     yield Probe(np.eye(few, more, dtype=bool), 9, why="a block larger than the mask")
@@ -912,6 +911,17 @@ def by_counting(attn_mask, block):
     return blocks.reshape(rows, columns, -1).sum(axis=-1) > 0
 
 
+for line in (
+    "rows, columns = (-(padded.shape[0] // block), padded.shape[1] // block)",
+    "rows, columns = (padded.shape[0] // block, -(padded.shape[1] // block))",
+):
+    live.equivalent(line, why="NumPy finds out a negative length by itself")
+live.equivalent(
+    "return padded.reshape(rows, block, columns, block).any(axis=(3, 1))",
+    why="the order of the axes that go does not matter",
+)
+
+
 positions = Exercise(mask_zoo.packed_positions, points=2, axes=("position",))
 
 
@@ -1047,6 +1057,16 @@ def by_pieces(document_ids):
 def by_counting_the_same_before(document_ids):
     same = document_ids[:, None] == document_ids
     return np.tril(same, k=-1).sum(axis=1)
+
+
+positions.equivalent(
+    "is_first = np.append(False, document_ids[1:] != document_ids[:-1])",
+    why="the first document begins at 0, which is there already",
+)
+positions.equivalent(
+    "return index - np.maximum.accumulate(np.where(is_first, index, -1))",
+    why="position 0 is always a beginning, so a larger number is there from the start",
+)
 
 
 attend = Exercise(
@@ -1362,3 +1382,17 @@ def by_gathering(query, key, value, window):
 @attend.variant
 def a_few_queries_against_all_keys(query, key, value, window):
     return attend_family(query, key, value, window)
+
+
+for line in (
+    "seq_len = key.shape[-2]",
+    "seq_len = value.shape[-2]",
+    "end = min(seq_len, start + window)",
+    "first = max(0, start - window + 1)",
+):
+    attend.equivalent(line, why="the same number, named or ordered otherwise")
+for less in ("- 1", "", "+ 0"):
+    attend.equivalent(
+        f"first = max({f'start - window {less}'.strip()}, 0)",
+        why="the mask hides the keys that come in addition",
+    )
