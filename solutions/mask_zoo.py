@@ -81,7 +81,8 @@ def live_blocks(attn_mask: np.ndarray, block: int) -> np.ndarray:
     q_len, k_len = attn_mask.shape
     padded = np.pad(attn_mask, ((0, -q_len % block), (0, -k_len % block)))
     rows, columns = padded.shape[0] // block, padded.shape[1] // block
-    return padded.reshape(rows, block, columns, block).any(axis=(1, 3))
+    blocks = padded.reshape(rows, block, columns, block)
+    return np.any(blocks, axis=(1, 3))
 
 
 def packed_positions(document_ids: np.ndarray) -> np.ndarray:

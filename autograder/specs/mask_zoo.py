@@ -917,7 +917,7 @@ for line in (
 ):
     live.equivalent(line, why="NumPy finds out a negative length by itself")
 live.equivalent(
-    "return padded.reshape(rows, block, columns, block).any(axis=(3, 1))",
+    "return np.any(blocks, axis=(3, 1))",
     why="the order of the axes that go does not matter",
 )
 
@@ -1179,7 +1179,7 @@ def plain(weights):
 
 @attend.family
 def attend_family(
-    query, key, value, window, *, seen=window_of, scale=math.sqrt, fill=-np.inf,
+    query, key, value, window, *, sees=window_of, scale=math.sqrt, fill=-np.inf,
     weigh=softmax, after=plain,
 ):  # fmt: skip
     """A few queries at a time, so that this too is possible for long sequences."""
@@ -1188,7 +1188,7 @@ def attend_family(
         q, k = np.arange(start, min(start + 16, length))[:, None], np.arange(length)
         scores = query[..., start : start + 16, :] @ key.swapaxes(-1, -2)
         scores = scores / scale(query.shape[-1])
-        scores = np.where(seen(q, k, window), scores, fill)
+        scores = np.where(sees(q, k, window), scores, fill)
         outputs.append(after(weigh(scores)) @ value)
     return np.concatenate(outputs, axis=-2)
 
@@ -1196,68 +1196,68 @@ def attend_family(
 attend.mistake(
     "The window is one too wide: each query sees itself and `window` keys before it.",
     hint="Count the keys that the last query sees: they should be `window` in all.",
-    seen=lambda q, k, w: window_of(q, k, w + 1),
+    sees=lambda q, k, w: window_of(q, k, w + 1),
 )
 attend.mistake(
     "The window is one too narrow: each query sees itself and `window` - 2 keys before "
     "it.",
     hint="Count the keys that the last query sees: they should be `window` in all.",
-    seen=lambda q, k, w: window_of(q, k, w - 1),
+    sees=lambda q, k, w: window_of(q, k, w - 1),
 )
 attend.mistake(
     "No query sees its own key; it sees the `window` before it.",
     hint="What does the very first query look at, if not at itself?",
-    seen=lambda q, k, w: (k < q) & (q - k <= w),
+    sees=lambda q, k, w: (k < q) & (q - k <= w),
 )
 attend.mistake(
     "The window is not used: each query sees the whole past.",
     hint="Which is the first key that the last query may see?",
-    seen=lambda q, k, w: k <= q,
+    sees=lambda q, k, w: k <= q,
 )
 attend.mistake(
     "Every query sees every key.",
     hint="Which keys may query 0 see?",
-    seen=lambda q, k, w: (q == q) & (k == k),
+    sees=lambda q, k, w: (q == q) & (k == k),
 )
 attend.mistake(
     "The future is not hidden: the window only ends on the left.",
     hint="Which keys may query 0 see?",
-    seen=lambda q, k, w: q - k < w,
+    sees=lambda q, k, w: q - k < w,
 )
 attend.mistake(
     "The window goes to both sides.",
     hint="Which keys may query 0 see?",
-    seen=lambda q, k, w: abs(q - k) < w,
+    sees=lambda q, k, w: abs(q - k) < w,
 )
 attend.mistake(
     "The sequence is cut into chunks of `window`, and a query sees the past of its own "
     "chunk alone.",
     hint="What does the first query of the second chunk see? It needs keys of the "
     "chunk before.",
-    seen=lambda q, k, w: (k <= q) & (q // w == k // w),
+    sees=lambda q, k, w: (k <= q) & (q // w == k // w),
 )
 attend.mistake(
     "The sequence is cut into chunks of `window`, and a query sees all of its own "
     "chunk, its future too.",
     hint="Inside a chunk there is a past and a future, as everywhere.",
-    seen=lambda q, k, w: q // w == k // w,
+    sees=lambda q, k, w: q // w == k // w,
 )
 attend.mistake(
     "A query sees its own chunk up to itself and all of the chunk before: up to twice "
     "the window.",
     hint="The chunk before has to be there, but not every query sees all of it.",
-    seen=lambda q, k, w: (k <= q) & (q // w - k // w <= 1),
+    sees=lambda q, k, w: (k <= q) & (q // w - k // w <= 1),
 )
 attend.mistake(
     "The window runs round: the first queries see the last keys.",
     hint="A negative index counts from the end, and np.roll brings in at one end what "
     "falls out at the other. How many keys has query 0?",
-    seen=lambda q, k, w: (q - k) % k.size < w,
+    sees=lambda q, k, w: (q - k) % k.size < w,
 )
 attend.mistake(
     "Seen are the first `window` keys of the sequence.",
     hint="The window moves along with the query.",
-    seen=lambda q, k, w: (k <= q) & (k < w),
+    sees=lambda q, k, w: (k <= q) & (k < w),
 )
 attend.mistake(
     "The scores are not scaled.",
