@@ -4,6 +4,7 @@ An exercise names one (`Exercise(..., adapter="call_result")`); its probes then 
 the arguments of the adapter after the first, which is the learner's function.
 """
 
+import inspect
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,16 @@ def call_result(
 ) -> Any:
     """Answer function(*outer)(*inner): for a function that gives a function."""
     given = function(*outer)
+    what = "what it gives back"
     if not callable(given):
-        raise TypeError(f"a {type(given).__name__} came back, not a function")
+        raise TypeError(f"{what}, of type {type(given).__name__}, cannot be called")
+    try:
+        inspect.signature(given).bind(*inner)
+    except ValueError:  # NumPy's own have none
+        pass
+    except TypeError as error:
+        how = f"{len(inner)} arguments: {error}"
+        raise TypeError(f"{what} cannot be called with {how}") from None
     return given(*inner)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from autograder.exercise import Exercise, Probe
 from solutions import mask_zoo
 from solutions.attention import softmax
+from solutions.masks import causal_mask
 
 GRID = ("row", "column")  # of the arrays that a rule is asked about
 
@@ -24,7 +25,7 @@ def cached(past_len, new_len):
 
 def scattered(rng, length):
     """Pairs of positions in no order, in two arrays of the same shape."""
-    shape = (3, length)
+    shape = (4, 2 * length)
     return rng.integers(length, size=shape), rng.integers(length, size=shape)
 
 
@@ -98,7 +99,7 @@ def _(index, outer, inner):
     if key < prefix_len:
         return f"{meet}, in the prefix of {prefix_len}"
     if key <= query:
-        return f"{meet}, which is {'the same' if key == query else 'in its past'}"
+        return f"{meet}, which is {'its own' if key == query else 'in its past'}"
     return f"{meet}, behind the prefix of {prefix_len} and in the query's future"
 
 
@@ -170,6 +171,15 @@ prefix.mistake(
     hint="Behind the prefix, that is the very token which it has to predict.",
     own=lambda q, k: k <= q + 1,
 )
+
+
+@prefix.mistake(
+    "Every query sees `prefix_len` positions ahead of its own.",
+    hint="A prefix lies still: which positions belong to it? It does not move along "
+    "with the query.",
+)
+def prefix_that_moves(prefix_len):
+    return lambda q, k: k <= q + prefix_len
 
 
 @prefix.mistake(
@@ -250,9 +260,10 @@ def how_many_are_seen(answer, outer, inner):
     expected = min(window, last + 1)
     if answer[-1][k > last].any() or seen == expected:
         return None
+    many = "1 position" if seen == 1 else f"{seen} positions"
     return (
-        f"Position {last} sees {seen} positions; with a window of {window} it should "
-        f"see {expected}."
+        f"Position {last} sees {many}; with a window of {window} it should see "
+        f"{expected}."
     )
 
 
@@ -404,7 +415,7 @@ def _(index, outer, inner):
     [ids], (query, key, meet) = outer, where(index, *inner)
     theirs = f"{meet}, in documents {ids[query]} and {ids[key]}"
     own = f"{meet}, both in document {ids[query]}"
-    when = "the future" if key > query else "the past"
+    when = "in the future" if key > query else "in the past"
     when = "the query itself" if key == query else when
     return f"{own if ids[query] == ids[key] else theirs}; the key is {when}"
 
@@ -566,6 +577,13 @@ def _(rng):
     )  # fmt: skip
 
 
+@ask_all.reason
+def _(index, table, q_len, k_len):
+    row, key = index
+    query = k_len - q_len + row
+    return f"so the rule says of a query at position {query} and a key at {key}"
+
+
 @ask_all.law
 def which_positions(answer, table, q_len, k_len):
     """Find where in the table a row of the answer stands."""
@@ -613,6 +631,12 @@ ask_all.mistake(
     first=lambda q_len, k_len: k_len - q_len + 1,
 )
 ask_all.mistake(
+    "The queries stand one position too early.",
+    hint="The last query is at position k_len - 1. Write down the positions of 2 "
+    "queries and 5 keys.",
+    first=lambda q_len, k_len: k_len - q_len - 1,
+)
+ask_all.mistake(
     "The keys are counted from 1.",
     hint="Positions count from 0.",
     key=1,
@@ -655,9 +679,15 @@ def all_rows(mask_fn, q_len, k_len):
     hint="Whether a mask is causal is up to its rule: a prefix, for one, is not.",
 )
 def always_causal(mask_fn, q_len, k_len):
-    return mask_zoo.materialise(mask_fn, q_len, k_len) & np.tri(
-        q_len, k_len, k_len - q_len, dtype=bool
-    )
+    return mask_zoo.materialise(mask_fn, q_len, k_len) & causal_mask(q_len, k_len)
+
+
+@ask_all.mistake(
+    "The rule is not asked: the mask is the causal one.",
+    hint="Call mask_fn, with the positions of all queries and of all keys.",
+)
+def only_causal(mask_fn, q_len, k_len):
+    return causal_mask(q_len, k_len)
 
 
 @ask_all.variant
@@ -1072,7 +1102,7 @@ positions.equivalent(
 attend = Exercise(
     mask_zoo.windowed_attention,
     points=3,
-    axes=("batch row", "head", "query", "column"),
+    axes=("batch row", "head", "query", None),
     adapter="without_square",
 )
 attend.forbid(
