@@ -297,7 +297,7 @@ def test_a_long_sequence_leaves_no_room_for_a_square_array(already):
         return np.concatenate([query * 2, key], axis=-1)
 
     def square(query, key, value, window):
-        return (query[:, :1] @ key[:, :1].T).astype(bool)[:, 0] @ value
+        return query @ key.T @ value
 
     def call(function, length):
         arrays = np.ones((3, length, 2))
