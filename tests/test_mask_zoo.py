@@ -282,7 +282,6 @@ def test_packed_positions_are_those_of_transformers_collator(lengths):
 @few
 @given(lengths=packings.filter(lambda lengths: len(lengths) > 1))
 def test_transformers_finds_the_documents_again_where_the_positions_restart(lengths):
-    # two documents in a row of which the second goes on counting are not possible
     restarted = torch.from_numpy(packed_positions(ids_of(lengths)))[None]
     found = find_packed_sequence_indices(restarted)
     expected = np.repeat(np.arange(len(lengths)), lengths)
@@ -337,7 +336,9 @@ def test_windowed_attention_is_the_slow_loop(length, window):
         keys = range(max(0, q - window + 1), q + 1)
         scores = np.array([query[row, q] @ key[row, k] / np.sqrt(3) for k in keys])
         weights = np.exp(scores) / np.exp(scores).sum()
-        expected[row, q] = sum(w * value[row, k] for w, k in zip(weights, keys))
+        expected[row, q] = sum(
+            w * value[row, k] for w, k in zip(weights, keys, strict=True)
+        )
     np.testing.assert_allclose(windowed_attention(query, key, value, window), expected)
 
 
@@ -454,8 +455,8 @@ def test_the_probes_tell_a_window_of_w_from_w_plus_one():
 def test_the_probes_tell_the_top_left_corner_from_the_bottom_right_one():
     source = """
     def materialise(mask_fn, q_len, k_len):
-        q = np.arange({})[:, None] + np.zeros(k_len, int)
-        return mask_fn(q, np.arange(k_len))
+        q, k = np.meshgrid(np.arange({}), np.arange(k_len), indexing="ij")
+        return mask_fn(q, k)
     """
     assert told(source.format("k_len - q_len, k_len")).points == 2
     assert "top left" in named(source.format("q_len"))
@@ -616,8 +617,8 @@ TELLING = {
             rows, columns = padded.shape[0] // block, padded.shape[1] // block
             return padded.reshape(rows, block, columns, block).any(axis=(1, 3))
         """,
-        "The shape of your answer is (5, 6); asked for is (4, 5). Wrong for blocks that "
-        "fit",
+        "The shape of your answer is (5, 6); asked for is (4, 5). Wrong for blocks "
+        "that fit",
     ),
     "nothing is filled up": (
         """
@@ -683,7 +684,7 @@ TELLING = {
         def packed_positions(document_ids):
             return (document_ids[:, None] == document_ids).sum(axis=1) - 1
         """,
-        "At position 0 your function gives 4, not 0; the document there, 5, begins at 0",
+        "your function gives 4, not 0; the document there, 5, begins at 0",
     ),
     "all pairs": (
         """
