@@ -67,16 +67,18 @@ def with_blocks(rule: Rule, length: int) -> tuple[Attend, float]:
 
 
 def in_chunks(window: int, length: int) -> Attend:
-    """A window: each chunk of queries meets its own keys and those of the one before."""
+    """A window: each chunk of queries meets its own keys and the ones before."""
     count = length // window
     assert count * window == length, (window, length)
     q, k = torch.arange(window)[:, None], torch.arange(-window, window)
     near = (k <= q) & (q - k < window)  # (window, 2 window), for every chunk
     real = torch.arange(count)[:, None, None] * window + k >= 0
-    attn_mask = near & real  # (count, window, 2 window)
+    attn_mask = (near & real)[None]  # (1, count, window, 2 window)
 
     def cut(x: Tensor) -> Tensor:
-        return x.reshape(-1, count, window, D_HEAD)  # the kernel wants four axes
+        return x.reshape(
+            -1, count, window, D_HEAD
+        )  # four axes: the fast kernel wants so many
 
     def with_the_one_before(x: Tensor) -> Tensor:
         return torch.cat([cut(F.pad(x, (0, 0, window, -window))), cut(x)], dim=-2)
