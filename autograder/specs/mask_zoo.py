@@ -386,14 +386,12 @@ packed = Exercise(mask_zoo.document, points=2, axes=GRID, adapter="call_result")
 
 
 def packed_ids(rng, *lengths):
-    """Numbers of documents of these lengths: in no order, no 0 and no neighbours."""
-    numbers = 3 * rng.permutation(len(lengths)) + int(rng.integers(2, 5))
-    for i in range(len(numbers) - 1):  # both up and down, whatever chance says
-        if len(set(np.sign(np.diff(numbers)))) == 1:
-            numbers[[0, 1]] = numbers[[1, 0]]
-        if numbers[i] == i:
-            numbers += 1
-    return np.repeat(numbers, lengths)
+    """Numbers of documents of these lengths, of which some rise and some fall."""
+    while True:
+        numbers = 3 * rng.permutation(len(lengths)) + rng.integers(2, 5)
+        rises = np.diff(numbers) > 0
+        if len(lengths) == 1 or 0 < rises.sum() < len(rises):
+            return np.repeat(numbers, lengths)
 
 
 @packed.probes
