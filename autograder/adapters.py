@@ -4,6 +4,8 @@ An exercise names one (`Exercise(..., adapter="call_result")`); its probes then 
 the arguments of the adapter after the first, which is the learner's function.
 """
 
+import inspect
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,18 @@ def call_result(
     function: Callable[..., Any], outer: tuple[Any, ...], inner: tuple[Any, ...]
 ) -> Any:
     """Answer function(*outer)(*inner): for a function that gives a function."""
-    return function(*outer)(*inner)
+    given = function(*outer)
+    what = "what it gives back"
+    if not callable(given):
+        raise TypeError(f"{what}, of type {type(given).__name__}, cannot be called")
+    try:
+        inspect.signature(given).bind(*inner)
+    except ValueError:  # NumPy's own have none
+        pass
+    except TypeError as error:
+        how = f"{len(inner)} arguments: {error}"
+        raise TypeError(f"{what} cannot be called with {how}") from None
+    return given(*inner)
 
 
 def with_dtype(function: Callable[..., Any], attn_mask: np.ndarray, dtype: str) -> Any:
@@ -54,3 +67,58 @@ def with_ranks(
     """Answer function(symbols, ranks) for a dict of ranks whose keys are pairs."""
     ranks = {(first, second): rank for first, second, rank in ranked}
     return function(symbols, Unchanging(ranks))
+
+
+def with_rule(
+    function: Callable[..., Any], table: np.ndarray, *args: Any, **kwargs: Any
+) -> Any:
+    """Answer function(mask_fn, ...) for a rule that looks its answer up in a table.
+
+    A table of one row is a rule that does not look at the query, one of one column a
+    rule that does not look at the key.
+    """
+    rows, columns = table.shape
+
+    def mask_fn(q: np.ndarray, k: np.ndarray) -> np.ndarray:
+        if rows == 1:
+            return table[0, k]
+        return table[q, 0] if columns == 1 else table[q, k]
+
+    return function(mask_fn, *args, **kwargs)
+
+
+LONG = 1000  # positions: from here on, T * T bytes are not lost in the noise
+
+
+def without_square(
+    function: Callable[..., Any],
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    window: int,
+) -> Any:
+    """Answer function(query, ...), if it never has a byte for each pair of positions.
+
+    The limit holds for long sequences; of short ones every array is small.
+    """
+    length = query.shape[-2]
+    if length < LONG:
+        return function(query, key, value, window)
+    tracing = tracemalloc.is_tracing()
+    if tracing:
+        tracemalloc.reset_peak()
+    else:
+        tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        answer = function(query, key, value, window)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        if not tracing:
+            tracemalloc.stop()
+    if peak - before >= length * length:
+        raise MemoryError(
+            f"{peak - before:,} bytes at once for {length:,} positions; the limit of "
+            f"this call is {length * length:,}"
+        )
+    return answer

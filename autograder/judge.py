@@ -203,9 +203,13 @@ def describe(exercise: Exercise, probe: Probe) -> str:
             if value.ndim == 1 and value.size <= 8 and value.dtype.kind in "biu":
                 return f"array({value.tolist()})"
             return f"{value.dtype} of shape {value.shape}"
+        if isinstance(value, tuple):
+            return f"({', '.join(map(show, value))})"
         return f"{value!r:.40}"
 
     parts = [show(value) for value in probe.args]
+    if exercise.adapter == "call_result":
+        return exercise.name + "".join(parts)
     parts += [f"{name}={show(value)}" for name, value in probe.kwargs.items()]
     return f"{exercise.name}({', '.join(parts)})"
 

@@ -52,6 +52,11 @@ ADVICE = (
     ("TypeError", r"only (0-dimensional|length-1|size-1) arrays can be converted",
      "The functions of Python's math take one number, and this is an array. NumPy's "
      "take arrays; np.vectorize makes one that does."),
+    ("TypeError", r"^what it gives back",
+     "Asked for is a function of the positions q and k, in this order: a def or a "
+     "lambda inside of yours, and a return of it."),
+    ("TypeError", r"'numpy.ndarray' object is not callable",
+     "Square brackets pick from an array: x[i]. Round ones call a function."),
     ("TypeError", r"'(int|tuple)' object is not callable",
      "size and shape are no functions in NumPy: x.shape[-1]."),
     ("TypeError", r"'numpy.dtypes.\w+' object is not callable",
@@ -59,7 +64,8 @@ ADVICE = (
     ("ValueError", r"truth value of an array",
      "if, and, or, not and Python's own max want one truth value, and an array has "
      "many: &, | and ~ combine arrays, x.max() looks into one, and `is not None` asks "
-     "whether there is one."),
+     "whether there is one. A chain like a < b < c is an `and`, too; so is a & b < c, "
+     "since & comes before <: put comparisons in brackets."),
     ("NameError", r"name '(\w+)' is not defined",
      "Is it spelled as where it is defined? What a function works on comes in by its "
      "parameters."),
@@ -68,6 +74,9 @@ ADVICE = (
     ("IndexError", r"boolean index did not match",
      "A mask that stands in brackets must have the shape of what it picks from. "
      "Functions that choose, like np.where, broadcast it."),
+    ("IndexError", r"arrays used as indices must be of integer",
+     "These are floats. np.arange gives whole numbers; np.fromfunction and np.linspace "
+     "do if they are told dtype=int, and // does where / does not."),
     ("IndexError", r"out of bounds", "Print the shape of what you index, and the "
      "index."),
     ("ValueError", r"Integers to negative integer powers",

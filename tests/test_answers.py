@@ -267,8 +267,52 @@ def test_an_exercise_may_be_called_by_an_adapter():
     assert judged(lambda m: lambda x: m + x).points == 1
     assert judged(lambda m: lambda x: x - m).mistake == "It subtracts."
     assert judged(lambda m: lambda x: 2 * m - x).points == 0
-    assert judged(lambda m: m).verdict == "raised"
+    asked = judged(lambda m: lambda x: x - m).probe
+    assert asked == "adder(2)(array([0, 1, 2]))"
+    for other in (lambda m: m, lambda m: lambda b, h, x: x + m, lambda m: None):
+        verdict = judged(other)
+        assert verdict.verdict == "raised"
+        assert "what it gives back" in verdict.message
+        assert "a def or a lambda" in verdict.hint
+    assert answers.adapters.call_result(lambda: np.add, (), (1, 2)) == 3
     assert answers.adapters.call_result(adder, (2,), (3,)) == 5
+
+
+def test_a_rule_is_given_as_the_table_in_which_it_looks_its_answers_up():
+    def everybody(mask_fn, length):
+        return mask_fn(np.arange(length)[:, None], np.arange(length))
+
+    table = np.arange(12).reshape(3, 4) % 5 < 2
+    with_rule = answers.adapters.with_rule
+    np.testing.assert_array_equal(with_rule(everybody, table, 3), table[:, :3])
+    one_row = with_rule(everybody, table[:1], 3)
+    np.testing.assert_array_equal(one_row, table[0, :3], strict=True)
+    one_column = with_rule(everybody, table[:, :1], 3)
+    np.testing.assert_array_equal(one_column, table[:, :1], strict=True)
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_a_long_sequence_leaves_no_room_for_a_square_array(already):
+    def linear(query, key, value, window):
+        return np.concatenate([query * 2, key], axis=-1)
+
+    def square(query, key, value, window):
+        return query @ key.T @ value
+
+    def call(function, length):
+        arrays = np.ones((3, length, 2))
+        return answers.adapters.without_square(function, *arrays, 5)
+
+    if already:  # somebody is counting memory anyway
+        tracemalloc.start()
+    try:
+        assert call(linear, 1200).shape == (1200, 4)
+        call(square, 30)  # of short sequences every array is small
+        with pytest.raises(MemoryError, match=r"1,200 positions.*1,440,000"):
+            call(square, 1200)
+        assert tracemalloc.is_tracing() == already
+    finally:
+        tracemalloc.stop()
 
 
 EXERCISES = [e for stem in specs.stems() for e in specs.exercises_of(stem)]
