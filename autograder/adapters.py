@@ -4,10 +4,28 @@ An exercise names one (`Exercise(..., adapter="call_result")`); its probes then 
 the arguments of the adapter after the first, which is the learner's function.
 """
 
+import inspect
+import itertools
 from collections.abc import Callable
+from functools import partial, update_wrapper
 from typing import Any
 
 import numpy as np
+
+# Those by which a function works on tensors, where the wire carries arrays.
+TENSORS = ("with_tensors", "with_mask_mod")
+
+
+def adapted(function: Callable[..., Any], adapter: str | None) -> Callable[..., Any]:
+    """The function that takes a probe's arguments."""
+    if adapter is None:
+        return function
+    call = globals()[adapter]
+    _, first, *_ = inspect.signature(call).parameters.values()
+    adapted = partial(call, function)
+    if first.kind is inspect.Parameter.VAR_POSITIONAL:  # they are the function's own
+        update_wrapper(adapted, function)
+    return adapted
 
 
 def call_result(
@@ -34,3 +52,86 @@ def with_table(
         return log_probs[len(ids) - 1, ids[-1]].copy()
 
     return function(step, *args, **kwargs)
+
+
+class Misfit(TypeError):
+    """What a function gives back, if it is of no kind that can be carried."""
+
+
+def with_tensors(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call it with tensors for arrays, and answer arrays for tensors.
+
+    They share their memory, so that a change made in place is seen.
+    """
+    import torch  # chapters 1 to 16 do without
+
+    def tensors(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return torch.from_numpy(np.require(value, requirements="C"))
+        return over(value, tensors)
+
+    def arrays(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic):
+            raise Misfit("gives back an array of NumPy's; asked for is a tensor")
+        if not isinstance(value, torch.Tensor):
+            return over(value, arrays)
+        try:
+            return value.detach().numpy()
+        except (TypeError, RuntimeError):  # bfloat16, sparse, on another device
+            what = f"{value.dtype}, {value.layout}, on {value.device}"
+            raise Misfit(
+                f"gives back a tensor ({what}) that NumPy cannot read"
+            ) from None
+
+    return arrays(function(*tensors(args), **tensors(kwargs)))
+
+
+def over(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """Change the leaves of a tree of lists, tuples and dicts."""
+    if type(tree) in (list, tuple):
+        return type(tree)(map(change, tree))
+    if type(tree) is dict:
+        return {key: change(value) for key, value in tree.items()}
+    return tree
+
+
+def with_mask_mod(
+    function: Callable[..., Any],
+    mask: np.ndarray,
+    source: str,
+    target: str,
+    *,
+    shape: tuple[int, ...],
+) -> Any:
+    """Answer function(mask, source, target), with tables for FlexAttention's functions.
+
+    A table holds what the function gives for each batch row, head, query and key.
+    """
+    import torch
+
+    def convert(mask: Any, *names: str, shape: tuple[int, ...]) -> Any:
+        table = mask
+        if source == "flex":
+
+            def mask(b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
+                return table[b, h, q_idx, kv_idx]
+
+        answer = function(mask, *names, shape=shape)
+        if target != "flex":
+            return answer
+        if not callable(answer):
+            kind = (
+                "a tensor" if isinstance(answer, torch.Tensor) else repr(type(answer))
+            )
+            raise Misfit(f'gives back {kind} for "flex"; asked for is a function')
+        # one cell after the other, with tensors of no axes, as FlexAttention asks
+        cells = itertools.product(*(torch.arange(n).unbind() for n in shape))
+        values = [answer(*cell) for cell in cells]
+        if not all(isinstance(v, torch.Tensor) and v.ndim == 0 for v in values):
+            raise Misfit(
+                'gives back, for "flex", a function whose values are not tensors of no '
+                "axes: FlexAttention cannot use it"
+            )
+        return torch.stack(values).view(shape)
+
+    return with_tensors(convert, mask, source, target, shape=shape)
