@@ -78,10 +78,9 @@ def with_tensors(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
         try:
             return value.detach().numpy()
         except (TypeError, RuntimeError):  # bfloat16, sparse, on another device
-            what = f"{value.dtype}, {value.layout}, on {value.device}"
-            raise Misfit(
-                f"gives back a tensor ({what}) that NumPy cannot read"
-            ) from None
+            kind = f"{value.dtype}, {value.layout}, on {value.device}"
+            text = f"gives back a tensor of a kind that is not asked for: {kind}"
+            raise Misfit(text) from None
 
     return arrays(function(*tensors(args), **tensors(kwargs)))
 
@@ -107,26 +106,23 @@ def with_mask_mod(
 
     A table holds what the function gives for each batch row, head, query and key.
     """
-    import torch
 
-    def convert(mask: Any, *names: str, shape: tuple[int, ...]) -> Any:
-        table = mask
-        if source == "flex":
+    def convert(given: Any, *names: str, shape: tuple[int, ...]) -> Any:
+        import torch
 
-            def mask(b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-                return table[b, h, q_idx, kv_idx]
+        def looked_up(b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
+            return given[b, h, q_idx, kv_idx]
 
+        mask = looked_up if source == "flex" else given
         answer = function(mask, *names, shape=shape)
         if target != "flex":
             return answer
         if not callable(answer):
-            kind = (
-                "a tensor" if isinstance(answer, torch.Tensor) else repr(type(answer))
-            )
-            raise Misfit(f'gives back {kind} for "flex"; asked for is a function')
-        # one cell after the other, with tensors of no axes, as FlexAttention asks
+            kind = type(answer).__name__
+            raise Misfit(f'gives back a {kind} for "flex"; asked for is a function')
+        # one cell after the other, with tensors of no axes, as FlexAttention does
         cells = itertools.product(*(torch.arange(n).unbind() for n in shape))
-        values = [answer(*cell) for cell in cells]
+        values: list[Any] = [answer(*cell) for cell in cells]
         if not all(isinstance(v, torch.Tensor) and v.ndim == 0 for v in values):
             raise Misfit(
                 'gives back, for "flex", a function whose values are not tensors of no '
