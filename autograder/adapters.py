@@ -4,6 +4,7 @@ An exercise names one (`Exercise(..., adapter="call_result")`); its probes then 
 the arguments of the adapter after the first, which is the learner's function.
 """
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable
@@ -20,12 +21,15 @@ def adapted(function: Callable[..., Any], adapter: str | None) -> Callable[..., 
     """The function that takes a probe's arguments."""
     if adapter is None:
         return function
-    call = globals()[adapter]
-    _, first, *_ = inspect.signature(call).parameters.values()
-    adapted = partial(call, function)
-    if first.kind is inspect.Parameter.VAR_POSITIONAL:  # they are the function's own
-        update_wrapper(adapted, function)
-    return adapted
+    adapted = partial(globals()[adapter], function)
+    return update_wrapper(adapted, function) if is_open(adapter) else adapted
+
+
+@functools.cache
+def is_open(adapter: str) -> bool:
+    """Whether it takes whatever the learner's function takes."""
+    _, first, *_ = inspect.signature(globals()[adapter]).parameters.values()
+    return first.kind is inspect.Parameter.VAR_POSITIONAL
 
 
 def call_result(

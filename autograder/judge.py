@@ -30,6 +30,9 @@ from autograder.relations import (
 Ask = Callable[[Exercise, list[Probe], list[str]], list[Outcome]]
 
 
+MOST_NAMED = 12  # kinds of probes
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What one function earned and what to tell its author.
@@ -232,6 +235,8 @@ def right_and_wrong(cases: list[Case]) -> str:
     both = [why for why in right if why not in wrong]
     if not both:
         return ""
+    if len(both) > MOST_NAMED:
+        return f"Wrong for {series(list(wrong))}; right for all else that was tried."
     return f"Wrong for {series(list(wrong))}; right for {series(both)}."
 
 
@@ -282,6 +287,7 @@ def tell_unrefused(
 ) -> Verdict:
     """All that can be answered is right; what cannot be is answered, too."""
     asked = [c for c in cases if isinstance(c.outcome, Answer)]
+    asked.sort(key=lambda c: not c.probe.refused)  # where they differ first
     found = next((m for m in known(exercise) if m.holds(asked)), None)
     seen = (
         f"For {case.probe.why} your function gives an answer; asked for is a "
