@@ -89,14 +89,16 @@ def swapped(items: list, i: int) -> list:
 def mutants(exercise: Exercise) -> Iterator[tuple[str, str]]:
     """(the line that is new, the whole function), with one change each.
 
-    Guards that raise are left alone: what a docstring's Raises says is not asked.
+    Guards that raise are left out where no probe asks for them.
     """
+    guarded = any(probe.refused for probe in exercise.draw())
     tree = ast.parse(inspect.getsource(exercise.solution))
     function = tree.body[0]
     function.body = [
         statement
         for statement in function.body[1:]
-        if not (
+        if guarded
+        or not (
             isinstance(statement, ast.If) and isinstance(statement.body[0], ast.Raise)
         )
     ]
