@@ -42,7 +42,8 @@ def changes(node: ast.AST, names: list[str]) -> Iterator[ast.AST]:
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
         yield node.value
     if isinstance(node, ast.Call) and node.args:
-        yield node.args[0]
+        first = node.args[0]
+        yield first.value if isinstance(first, ast.Starred) else first
     if isinstance(node, ast.BinOp | ast.Call):
         yield ast.UnaryOp(ast.USub(), node)
     if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in OPERATORS:

@@ -419,7 +419,3 @@ def test_the_mask_that_came_in_is_not_modified(source, target):
     before = mask.clone()
     convert_mask(mask, source, target, shape=shape)
     assert torch.equal(mask, before)
-
-
-def is_told(source, sentence):
-    assert_told(told(source, torch=torch), sentence)

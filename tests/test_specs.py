@@ -77,10 +77,9 @@ def test_no_two_mistakes_give_the_same_answers(exercise, seed):
         outcomes = [ask(function, p.args, p.kwargs, exercise.adapter) for p in probes]
         return [getattr(outcome, "value", None) for outcome in outcomes]
 
-    for one, two in itertools.combinations(exercise.mistakes, 2):
-        assert not all(map(equal, answers(one.function), answers(two.function))), (
-            f"{one.sentence} / {two.sentence}"
-        )
+    given = [(m.sentence, answers(m.function)) for m in exercise.mistakes]
+    for (one, some), (two, others) in itertools.combinations(given, 2):
+        assert not all(map(equal, some, others)), f"{one} / {two}"
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)

@@ -521,3 +521,18 @@ def by_way_of_a_float_mask(mask, source, target, *, shape):
     if target == "multihead_attention":
         return torch.stack([~keep[:, 0]] * n_heads, dim=1).flatten(0, 1)
     return keep[:, 0] if target == "keras" else keep
+
+
+convert.equivalent(
+    "keep = mask(*torch.meshgrid(*map(torch.arange, shape)))",
+    why="torch.meshgrid's default is the order of a matrix's indices",
+)
+for line in (
+    "return lambda b, h, q_idx, kv_idx: keep[b, -1, q_idx, kv_idx]",
+    "return ~keep[:, -1].repeat_interleave(n_heads, dim=0)",
+    "return keep[:, -1, 0].long()",
+    "return keep[:, -1]",
+):
+    convert.equivalent(line, why="the first of one head is the last of one head")
+for line in ("return keep[:, 0, 1].long()", "return keep[:, 0, -1].long()"):
+    convert.equivalent(line, why="all queries have the same row by then")
