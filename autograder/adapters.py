@@ -4,8 +4,6 @@ An exercise names one (`Exercise(..., adapter="call_result")`); its probes then 
 the arguments of the adapter after the first, which is the learner's function.
 """
 
-import functools
-import inspect
 import itertools
 from collections.abc import Callable
 from functools import partial, update_wrapper
@@ -13,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-# Those by which a function works on tensors, where the wire carries arrays.
+# By these a function works on tensors, where the wire carries arrays. They take what
+# the function takes.
 TENSORS = ("with_tensors", "with_mask_mod")
 
 
@@ -21,15 +20,8 @@ def adapted(function: Callable[..., Any], adapter: str | None) -> Callable[..., 
     """The function that takes a probe's arguments."""
     if adapter is None:
         return function
-    adapted = partial(globals()[adapter], function)
-    return update_wrapper(adapted, function) if is_open(adapter) else adapted
-
-
-@functools.cache
-def is_open(adapter: str) -> bool:
-    """Whether it takes whatever the learner's function takes."""
-    _, first, *_ = inspect.signature(globals()[adapter]).parameters.values()
-    return first.kind is inspect.Parameter.VAR_POSITIONAL
+    call = partial(globals()[adapter], function)
+    return update_wrapper(call, function) if adapter in TENSORS else call
 
 
 def call_result(
@@ -127,11 +119,16 @@ def with_mask_mod(
         # one cell after the other, with tensors of no axes, as FlexAttention does
         cells = itertools.product(*(torch.arange(n).unbind() for n in shape))
         values: list[Any] = [answer(*cell) for cell in cells]
-        if not all(isinstance(v, torch.Tensor) and v.ndim == 0 for v in values):
-            raise Misfit(
-                'gives back, for "flex", a function whose values are not tensors of no '
-                "axes: FlexAttention cannot use it"
-            )
+        for value in values:
+            tensor = isinstance(value, torch.Tensor)
+            if not tensor or value.ndim or value.dtype != torch.bool:
+                kind = type(value).__name__
+                if tensor:
+                    kind = f"tensor of {value.dtype} and of shape {tuple(value.shape)}"
+                raise Misfit(
+                    f'gives back, for "flex", a function that answers with a {kind}; '
+                    "asked for is a tensor of torch.bool and of shape ()"
+                )
         return torch.stack(values).view(shape)
 
     return with_tensors(convert, mask, source, target, shape=shape)

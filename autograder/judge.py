@@ -290,8 +290,9 @@ def tell_unrefused(
     asked.sort(key=lambda c: not c.probe.refused)  # where they differ first
     found = next((m for m in known(exercise) if m.holds(asked)), None)
     seen = (
-        f"For {case.probe.why} your function gives an answer; asked for is a "
-        f"ValueError: {case.expected.text}."
+        f"For {case.probe.why} your function gives back "
+        f"{laws.a(laws.kind(exercise, case.answer))}; asked for is a ValueError: "
+        f"{case.expected.text}."
     )
     return replace(
         verdict,

@@ -5,6 +5,7 @@ A law states an observation and where it was made, never a cause.
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,14 +125,11 @@ def observe_kind(exercise: Exercise, case: Case) -> str | None:
     count = len(exercise.parts)
     if fits_kind(answer, expected) and (not count or len(answer) == count):
         return None
-
-    def kind(value: Any) -> str:
-        return kind_of(value).replace("array", exercise.noun)
-
-    got, wanted = kind(answer), kind(expected)
+    got, wanted = kind(exercise, answer), kind(exercise, expected)
     if got == wanted and isinstance(expected, list | tuple):
+        kinds = partial(kind, exercise)
         got, wanted = (
-            f"{got} of {' and '.join(list(dict.fromkeys(map(kind, value)))[:4])}"
+            f"{got} of {' and '.join(list(dict.fromkeys(map(kinds, value)))[:4])}"
             for value in (answer, expected)
         )
     if exercise.parts:
@@ -151,6 +149,11 @@ def observe_kind(exercise: Exercise, case: Case) -> str | None:
             f"a mask is {a(exercise.noun)} of bool, True or False."
         )
     return f"Your function gives back {a(got)}; asked for is {a(wanted)}."
+
+
+def kind(exercise: Exercise, value: Any) -> str:
+    """Name a value's type in the words of this exercise's chapter."""
+    return kind_of(value).replace("array", exercise.noun)
 
 
 def a(noun: str) -> str:
@@ -306,8 +309,11 @@ def as_expected_kinds(cases: list[Case]) -> list[Case]:
     """Read numbers as the mask they were meant to be, and lists as arrays.
 
     What is wrong with the kind has been said by then; this finds out whether
-    something else is wrong as well.
+    something else is wrong as well. Where masks of several kinds are asked for, the
+    kind is a part of what they mean.
     """
+    if len({number_kind(case.expected) for case in cases}) > 1:
+        return cases
     additive = any(
         number_kind(case.answer) == "float" and np.any(np.asarray(case.answer) < -1)
         for case in cases

@@ -41,7 +41,7 @@ def convert_mask(
     if source == "flex":
         keep = mask(*torch.meshgrid(*map(torch.arange, shape), indexing="ij"))
     elif source == "multihead_attention":
-        keep = ~mask.unflatten(0, (batch, n_heads))
+        keep = ~mask.reshape(shape)  # (B, H, L, S)
     elif source == "transformers_2d":
         keep = mask[:, None, None, :] == 1
     elif source == "keras":

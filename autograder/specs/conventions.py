@@ -93,11 +93,11 @@ def _(rng):
     causal = np.tri(4, dtype=bool)[None, None].repeat(2, axis=0)
     nearly = mask_for(rng, some, all_alike=True)
     nearly[-1, 0, -1, -1] ^= True
-    yield refused(causal, "sdpa", two, "a causal mask, as a 2-D mask", shape)
-    yield refused(said(causal, MHA, shape), MHA, two, "a causal mask, as a 2-D mask",
+    yield refused(causal, "sdpa", two, "a causal mask in 2-D", shape)
+    yield refused(said(causal, MHA, shape), MHA, two, "a causal mask in 2-D",
                   shape)  # fmt: skip
-    yield refused(keep, "sdpa", two, "queries that differ, as a 2-D mask")
-    yield refused(nearly, "sdpa", two, "one query that differs, as a 2-D mask")
+    yield refused(keep, "sdpa", two, "queries that differ in 2-D")
+    yield refused(nearly, "sdpa", two, "one query that differs in 2-D")
 
     for name, target in ((MHA, "keras"), ("flex", "sdpa")):
         differing = said(keep, name, some).copy()
@@ -159,11 +159,12 @@ def by_way_of_sdpa(mask, source, target, *, shape, read=None, write=None):
     """`read` and `write` hold, by name, what is done differently on the way in and out:
     read(mask, shape) gives a mask for "sdpa", write(keep, shape) takes one.
     """
-    if source in (read or {}):
+    read, write = read or {}, write or {}
+    if source in read:
         keep = read[source](mask, shape)
     else:
         keep = convert_mask(mask, source, "sdpa", shape=shape)
-    if target in (write or {}):
+    if target in write:
         return write[target](keep, shape)
     return convert_mask(keep, "sdpa", target, shape=shape)
 
@@ -189,9 +190,8 @@ def changes(change, *names):
 
 
 def heads_first(mask, shape):
-    batch, n_heads, *_ = shape
-    keep = ~mask.unflatten(0, (n_heads, batch)).transpose(0, 1)
-    return keep[:, :1]
+    batch, n_heads, *rest = shape
+    return ~mask.reshape(n_heads, batch, *rest)[0][:, None]
 
 
 def looked_up(table):
@@ -255,7 +255,7 @@ convert.mistake(
     hint="What if one head says something else than the others? The task names what "
     "has to be refused.",
     read={
-        MHA: lambda mask, shape: ~mask.unflatten(0, shape[:2])[:, :1],
+        MHA: lambda mask, shape: ~mask.reshape(shape)[:, :1],
         "flex": lambda mask, shape: mask(
             *torch.meshgrid(*map(torch.arange, shape), indexing="ij")
         )[:, :1],
