@@ -235,6 +235,8 @@ def right_and_wrong(cases: list[Case]) -> str:
     both = [why for why in right if why not in wrong]
     if not both:
         return ""
+    if len(wrong) > MOST_NAMED:
+        return f"Right for {series(both)}; wrong for all else that was tried."
     if len(both) > MOST_NAMED:
         return f"Wrong for {series(list(wrong))}; right for all else that was tried."
     return f"Wrong for {series(list(wrong))}; right for {series(both)}."

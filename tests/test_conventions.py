@@ -1,8 +1,11 @@
 """convert_mask: six APIs run on one mask, and what they make of it is the same."""
 
+import inspect
 import itertools
 import os
+import re
 import warnings
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "torch"
 
@@ -12,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from telling import assert_told, told
 from torch import nn
 from torch.nn.attention.flex_attention import (
     create_block_mask,
@@ -23,6 +27,10 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 from transformers.masking_utils import eager_mask, sdpa_mask
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
+from autograder.course import ROOT
+from autograder.notebooks import fill, load, write
+from autograder.runner.coordinator import grade
+from autograder.runner.start import Limits, Refused, start
 from solutions.conventions import convert_mask
 
 NAMES = (
@@ -419,3 +427,164 @@ def test_the_mask_that_came_in_is_not_modified(source, target):
     before = mask.clone()
     convert_mask(mask, source, target, shape=shape)
     assert torch.equal(mask, before)
+
+
+RIGHT = inspect.getsource(convert_mask)
+
+
+def with_change(old, new):
+    assert RIGHT.count(old) == 1, old
+    return RIGHT.replace(old, new)
+
+
+WRITE_FLEX = "lambda b, h, q_idx, kv_idx: keep[b, 0, q_idx, kv_idx]"
+TELLING = {
+    "a tensor where a function is due": (
+        with_change(f"return {WRITE_FLEX}", "return keep"),
+        'gives back a Tensor for "flex"; asked for is a function. Wrong for "flex"',
+    ),
+    "a score_mod": (
+        with_change(
+            WRITE_FLEX,
+            "lambda b, h, q, k: torch.where(keep[b, 0, q, k], 0.0, -torch.inf)",
+        ),
+        "a function that answers with a tensor of torch.float32",
+    ),
+    "a function that answers with a plain bool": (
+        with_change(WRITE_FLEX, "lambda b, h, q, k: bool(keep[b, 0, q, k])"),
+        "a function that answers with a bool; asked for is a tensor of torch.bool",
+    ),
+    "batch row and head swapped": (
+        with_change(WRITE_FLEX, "lambda b, h, q, k: keep[h, 0, q, k]"),
+        "the answer is False. The mask that came in allows to attend there, which "
+        '"flex" says by True',
+    ),
+    "floats for MultiheadAttention": (
+        with_change(
+            "return ~keep[:, 0].rep",
+            "return torch.where(keep[:, 0], 0.0, -torch.inf).rep",
+        ),
+        "gives back a tensor of float32 (-inf and 0); a mask is a tensor of bool",
+    ),
+    "as many copies as batch rows": (
+        with_change("repeat_interleave(n_heads", "repeat_interleave(batch"),
+        "right for all else that was tried",
+    ),
+    "a bool where an int is due": (
+        with_change("return keep[:, 0, 0].long()", "return keep[:, 0, 0]"),
+        "gives back a tensor of bool; asked for is a tensor of int64",
+    ),
+    "the 2-D mask keeps its axes": (
+        with_change("return keep[:, 0, 0].long()", "return keep[:, :, :1].long()"),
+        "asked for is (",
+    ),
+    "a decoder's 2-D mask": (
+        with_change(
+            "keep = mask[:, None, None, :] == 1",
+            "keep = (mask[:, None, None] & torch.ones(q_len, k_len).tril().long()) > 0",
+        ),
+        'by True. Wrong for "transformers_2d" as the source',
+    ),
+    "-10000": (
+        with_change("-torch.inf if target", "-1e4 if target"),
+        'forbids to attend there, which "additive" says by -inf',
+    ),
+    "bfloat16": (
+        with_change(", lowest)", ", lowest).bfloat16()"),
+        "a tensor of a kind that is not asked for: torch.bfloat16",
+    ),
+    "an array of NumPy's": (
+        with_change("return keep[:, 0]\n", "return keep[:, 0].numpy()\n"),
+        "an array of NumPy's; asked for is a tensor. Wrong for \"keras\"",
+    ),
+    "NumPy's method": (
+        with_change(".long()", ".astype(int)"),
+        "That is a method of NumPy's arrays; this is a PyTorch tensor",
+    ),
+    "one minus a bool": (
+        with_change("~keep[:, 0].rep", "(1 - keep[:, 0]).rep"),
+        "PyTorch does not subtract booleans",
+    ),
+    "integers of Keras's are left as they are": (
+        with_change("keep = mask[:, None] == 1", "keep = mask[:, None]"),
+        "a tensor of int64 (0 and 1); a mask is a tensor of bool, True or False. Wrong "
+        "for integers from Keras",
+    ),
+    "the lowest number is no hidden key": (
+        with_change("mask <= torch.finfo", "mask < torch.finfo"),
+        "stops with ValueError: a float mask holds a number that is neither yes nor no"
+        '. Wrong for "transformers_4d" as the source',
+    ),
+    "nothing is refused": (
+        re.sub(r"raise ValueError\(.*\)", "pass", RIGHT),
+        "For a causal mask in 2-D your function gives back a tensor of int64; asked "
+        "for is a ValueError",
+    ),
+    "None in place of an error": (
+        re.sub(r"raise ValueError\(.*\)", "return None", RIGHT),
+        "For a causal mask in 2-D your function gives back None; asked for is a "
+        "ValueError",
+    ),
+    "an assert in place of an error": (
+        re.sub(r"raise ValueError\(.*\)", "raise AssertionError", RIGHT),
+        "stops with AssertionError; asked for is a ValueError",
+    ),
+    "inverted in place": (
+        with_change("~mask.reshape(shape)", "mask.logical_not_().reshape(shape)"),
+        "Your function changes `mask`, which belongs to its caller",
+    ),
+    "all heads are kept": (
+        with_change("keep[:, :1].expand(batch, 1,", "keep.expand(batch, -1,"),
+        "copied along axes that should have length 1",
+    ),
+    "the same float mask for both": (
+        with_change('-torch.inf if target == "additive" else torch', "torch"),
+        "What is hidden gets the lowest number in the mask for \"additive\", too",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TELLING)
+def test_a_mistake_that_is_in_no_list_is_still_told(case):
+    source, sentence = TELLING[case]
+    assert_told(told(source, torch=torch, Any=Any), sentence)
+
+
+def can_sandbox():
+    try:
+        start(Limits(sandbox="required")).end()
+    except Refused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("level", ["required", "never"])
+@pytest.mark.parametrize(
+    ("answer", "points", "message"),
+    [
+        (RIGHT, 5, "Right."),
+        (
+            with_change("repeat_interleave(n_heads, dim=0)", "repeat(n_heads, 1, 1)"),
+            0,
+            'For "multihead_attention" the heads come first',
+        ),
+        (
+            re.sub(r"raise ValueError\(.*\)", "pass", RIGHT),
+            0,
+            "For a causal mask in 2-D your function gives back a tensor of int64",
+        ),
+    ],
+)
+def test_tensors_functions_and_refusals_reach_the_judge_from_a_graded_notebook(
+    tmp_path, level, answer, points, message
+):
+    if level == "required" and not can_sandbox():
+        pytest.skip("this system allows no sandbox")
+    name = "17_conventions"
+    release = load(ROOT / "exercises" / "release" / name / f"{name}.ipynb")
+    path = tmp_path / f"{name}.ipynb"
+    write(fill(release, {"convert_mask": answer}), path)
+    submission = grade(path, secret="1", limits=Limits(sandbox=level))
+    assert (submission.status, submission.points) == ("graded", points)
+    [verdict] = submission.verdicts
+    assert verdict.message.startswith(message)
