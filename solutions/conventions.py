@@ -5,9 +5,7 @@ from typing import Any
 import torch
 
 
-def convert_mask(
-    mask: Any, source: str, target: str, *, shape: tuple[int, int, int, int]
-) -> Any:
+def convert_mask(mask: Any, source: str, target: str, *, shape: tuple[int, ...]) -> Any:
     """Say in the words of one API what a mask says in those of another.
 
     `source` and `target` name how `mask` and the answer are written, and `shape` is
