@@ -558,21 +558,17 @@ def can_sandbox():
     return True
 
 
-@pytest.mark.parametrize("level", ["required", "never"])
+HEADS_FIRST = with_change("repeat_interleave(n_heads, dim=0)", "repeat(n_heads, 1, 1)")
+UNREFUSED = re.sub(r"raise ValueError\(.*\)", "pass", RIGHT)
+
+
 @pytest.mark.parametrize(
-    ("answer", "points", "message"),
+    ("level", "answer", "points", "message"),
     [
-        (RIGHT, 5, "Right."),
-        (
-            with_change("repeat_interleave(n_heads, dim=0)", "repeat(n_heads, 1, 1)"),
-            0,
-            'For "multihead_attention" the heads come first',
-        ),
-        (
-            re.sub(r"raise ValueError\(.*\)", "pass", RIGHT),
-            0,
-            "For a causal mask in 2-D your function gives back a tensor of int64",
-        ),
+        ("never", RIGHT, 5, "Right."),
+        ("required", RIGHT, 5, "Right."),
+        ("required", HEADS_FIRST, 0, 'For "multihead_attention" the heads come first'),
+        ("required", UNREFUSED, 0, "For a causal mask in 2-D your function gives back"),
     ],
 )
 def test_tensors_functions_and_refusals_reach_the_judge_from_a_graded_notebook(
