@@ -547,7 +547,7 @@ TELLING = {
 @pytest.mark.parametrize("case", TELLING)
 def test_a_mistake_that_is_in_no_list_is_still_told(case):
     source, sentence = TELLING[case]
-    assert_told(told(source, torch=torch, Any=Any), sentence)
+    assert_told(told(f"\n{source}", torch=torch, Any=Any), sentence)
 
 
 def can_sandbox():
