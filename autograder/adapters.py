@@ -31,25 +31,6 @@ def call_result(
     return function(*outer)(*inner)
 
 
-def with_dtype(function: Callable[..., Any], attn_mask: np.ndarray, dtype: str) -> Any:
-    """Answer function(attn_mask, dtype) for a dtype that is given by its name."""
-    return function(attn_mask, np.dtype(dtype))
-
-
-def with_table(
-    function: Callable[..., Any], log_probs: np.ndarray, *args: Any, **kwargs: Any
-) -> Any:
-    """Answer function(step, ...) for a step that looks its answer up in a table.
-
-    log_probs[n - 1, i] is what follows n ids of which i is the last: (T, V, V).
-    """
-
-    def step(ids: list[int]) -> np.ndarray:
-        return log_probs[len(ids) - 1, ids[-1]].copy()
-
-    return function(step, *args, **kwargs)
-
-
 class Misfit(TypeError):
     """What a function gives back, if it is of no kind that can be carried."""
 
@@ -132,3 +113,22 @@ def with_mask_mod(
         return torch.stack(values).view(shape)
 
     return with_tensors(convert, mask, source, target, shape=shape)
+
+
+def with_dtype(function: Callable[..., Any], attn_mask: np.ndarray, dtype: str) -> Any:
+    """Answer function(attn_mask, dtype) for a dtype that is given by its name."""
+    return function(attn_mask, np.dtype(dtype))
+
+
+def with_table(
+    function: Callable[..., Any], log_probs: np.ndarray, *args: Any, **kwargs: Any
+) -> Any:
+    """Answer function(step, ...) for a step that looks its answer up in a table.
+
+    log_probs[n - 1, i] is what follows n ids of which i is the last: (T, V, V).
+    """
+
+    def step(ids: list[int]) -> np.ndarray:
+        return log_probs[len(ids) - 1, ids[-1]].copy()
+
+    return function(step, *args, **kwargs)
