@@ -84,6 +84,7 @@ class Raised:
     text: str
     line: str = ""
     binding: bool = False  # the call did not fit the function's parameters
+    refusal: bool = False  # it is a ValueError, of whatever kind
 
     def __post_init__(self) -> None:
         for name in ("type_name", "text", "line"):
@@ -100,9 +101,7 @@ def ask(
     adapter: str | None = None,
 ) -> Outcome:
     """Call a learner's function on copies of the arguments."""
-    if adapter is not None:
-        args = (function, *args)
-        function = getattr(adapters, adapter)
+    function = adapters.adapted(function, adapter)
     given, named = copied(args), copied(kwargs)
     try:
         with listening() as heard:
@@ -238,7 +237,8 @@ def raised(error: BaseException) -> Raised:
         text = str(error).strip().rstrip(".")
     except Exception:
         text = "an exception without a text"
-    return Raised(type(error).__name__, text, line)
+    name, refusal = type(error).__name__, isinstance(error, ValueError)
+    return Raised(name, text, line, refusal=refusal)
 
 
 def tame(value: Any) -> Any:

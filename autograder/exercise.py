@@ -22,11 +22,15 @@ VISIBLE_SEED = 0
 class Probe:
     """One call of the function: its arguments, and why just these.
 
-    `why` completes the sentences "right for ..." and "wrong for ...".
+    `why` completes the sentences "right for ..." and "wrong for ...". Where it is
+    `refused`, the right answer is a ValueError.
     """
 
-    def __init__(self, *args: Any, why: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, why: str, refused: bool = False, **kwargs: Any
+    ) -> None:
         self.args, self.why, self.kwargs = args, why, kwargs
+        self.refused = refused
         self.named: dict[str, Any] | None = None  # Exercise.arguments, once asked for
 
 
@@ -156,9 +160,7 @@ class Exercise:
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call the solution, or what stands in its place, as a probe says."""
-        if self.adapter is not None:
-            args, function = (function, *args), getattr(adapters, self.adapter)
-        answer = function(*args, **kwargs)
+        answer = adapters.adapted(function, self.adapter)(*args, **kwargs)
         return answer if self.only is None else answer[self.only]
 
     def part(self, number: int) -> "Exercise":
@@ -171,10 +173,12 @@ class Exercise:
     @cached_property
     def signature(self) -> inspect.Signature:
         """What a probe's arguments are for."""
-        if self.adapter is None:
-            return inspect.signature(self.solution)
-        given = inspect.signature(getattr(adapters, self.adapter))
-        return given.replace(parameters=list(given.parameters.values())[1:])
+        return inspect.signature(adapters.adapted(self.solution, self.adapter))
+
+    @property
+    def noun(self) -> str:
+        """What its functions call what NumPy calls an array."""
+        return "tensor" if self.adapter in adapters.TENSORS else "array"
 
     @cached_property
     def helpers(self) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from autograder import laws
-from autograder.answers import Answer, Outcome, Raised
+from autograder.adapters import Misfit
+from autograder.answers import Answer, Outcome, Raised, raised
 from autograder.compare import equal, fits_kind, number_kind
 from autograder.exercise import Exercise, Probe
 from autograder.relations import (
@@ -27,6 +28,9 @@ from autograder.relations import (
 # Asks the learner's function one probe after the other. The calls that it makes of the
 # named earlier exercises of its notebook are answered by the solutions.
 Ask = Callable[[Exercise, list[Probe], list[str]], list[Outcome]]
+
+
+MOST_NAMED = 12  # kinds of probes
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,23 @@ def judge_cases(exercise: Exercise, cases: list[Case]) -> Verdict:
     answered = [case for case in wrong if isinstance(case.outcome, Answer)]
     if not answered:
         return tell_exception(exercise, verdict, cases, wrong[0])
-    return tell_mistake(exercise, verdict, cases, answered)
+    answerable = [case for case in answered if not case.probe.refused]
+    if not answerable:
+        return tell_unrefused(exercise, verdict, cases, answered[0])
+    cases = [case for case in cases if not case.probe.refused]
+    return tell_mistake(exercise, verdict, cases, answerable)
 
 
 def expect(exercise: Exercise, probe: Probe) -> Any:
-    """The solution's answer to a probe."""
+    """The solution's answer to a probe, or what it raises where it has to refuse."""
     args, kwargs = copy.deepcopy((probe.args, probe.kwargs))
-    return exercise.call(exercise.solution, *args, **kwargs)
+    if not probe.refused:
+        return exercise.call(exercise.solution, *args, **kwargs)
+    try:
+        exercise.call(exercise.solution, *args, **kwargs)
+    except ValueError as error:
+        return raised(error)
+    raise AssertionError(f"{exercise.name} answers what it should refuse")
 
 
 def right_helpers(
@@ -187,6 +201,8 @@ def is_equal(case: Case) -> bool:
 
 def is_right(case: Case) -> bool:
     outcome = case.outcome
+    if case.probe.refused:
+        return isinstance(outcome, Raised) and outcome.refusal
     return (
         isinstance(outcome, Answer)
         and is_equal(case)
@@ -223,6 +239,10 @@ def right_and_wrong(cases: list[Case]) -> str:
     both = [why for why in right if why not in wrong]
     if not both:
         return ""
+    if len(wrong) > MOST_NAMED:
+        return f"Right for {series(both)}; wrong for all else that was tried."
+    if len(both) > MOST_NAMED:
+        return f"Wrong for {series(list(wrong))}; right for all else that was tried."
     return f"Wrong for {series(list(wrong))}; right for {series(both)}."
 
 
@@ -236,28 +256,59 @@ def tell_exception(
     exercise: Exercise, verdict: Verdict, cases: list[Case], case: Case
 ) -> Verdict:
     """Nothing but exceptions came where an answer was wrong."""
-    raised = case.outcome
-    assert isinstance(raised, Raised)
-    if raised.binding:
+    end = case.outcome
+    assert isinstance(end, Raised)
+    if end.binding:
         return replace(
             verdict,
             verdict="raised",
             message=f"It must take ({parameters(exercise)}); yours does not: "
-            f"{raised.text}.",
+            f"{end.text}.",
             probe=describe(exercise, case.probe),
             hint="Restore the def line as it was given.",
         )
-    line = f" at `{raised.line}`" if raised.line else ""
-    text = f": {raised.text}" if raised.text else ""
+    line = f" at `{end.line}`" if end.line else ""
+    due = "; asked for is a ValueError" if case.probe.refused else ""
     some = f" {right_and_wrong(cases)}" if any(map(is_right, cases)) else ""
     return replace(
         verdict,
         verdict="raised",
-        message=f"Your function stops with {raised.type_name}{text}{line}.{some}",
-        mistake=f"{raised.type_name}{text}",
+        message=f"Your function {ending(end)}{line}{due}.{some}",
+        mistake=ending(end).removeprefix("stops with "),
         way="law",
         probe=describe(exercise, case.probe),
-        hint=laws.advice_on(raised),
+        hint=laws.advice_on(end),
+    )
+
+
+def ending(end: Raised) -> str:
+    """What a function does in place of answering."""
+    if end.type_name == Misfit.__name__:
+        return end.text
+    return f"stops with {end.type_name}{f': {end.text}' if end.text else ''}"
+
+
+def tell_unrefused(
+    exercise: Exercise, verdict: Verdict, cases: list[Case], case: Case
+) -> Verdict:
+    """All that can be answered is right; what cannot be is answered, too."""
+    asked = [c for c in cases if isinstance(c.outcome, Answer)]
+    asked.sort(key=lambda c: not c.probe.refused)  # where they differ first
+    found = next((m for m in known(exercise) if m.holds(asked)), None)
+    seen = (
+        f"For {case.probe.why} your function gives back "
+        f"{laws.a(laws.kind(exercise, case.answer))}; asked for is a ValueError: "
+        f"{case.expected.text}."
+    )
+    return replace(
+        verdict,
+        verdict="wrong",
+        message=f"{found.sentence} {seen}" if found else seen,
+        mistake=found.sentence if found else seen,
+        way=found.way if found else "law",
+        probe=describe(exercise, case.probe),
+        hint=found.hint if found else "",
+        seen=found.seen if found else None,
     )
 
 
@@ -310,8 +361,8 @@ def tell_mistake(
             mistake=f"It changes its argument {names}.",
             way="law",
             probe=describe(exercise, case.probe),
-            hint="In-place work such as x[...] = or &= alters the caller's array: "
-            "make a new array.",
+            hint="In-place work such as x[...] = or &= alters the caller's "
+            f"{exercise.noun}: make a new {exercise.noun}.",
             case=case,
         )
     observation = laws.observe(exercise, case)
@@ -367,9 +418,7 @@ def crash_note(cases: list[Case]) -> str:
     """What exception there was besides the wrong answers, if any."""
     for case in cases:
         if isinstance(case.outcome, Raised):
-            text = f": {case.outcome.text}" if case.outcome.text else ""
-            kind = case.outcome.type_name
-            return f"And for {case.probe.why} it stops with {kind}{text}."
+            return f"And for {case.probe.why} it {ending(case.outcome)}."
     return ""
 
 

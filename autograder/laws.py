@@ -5,6 +5,8 @@ A law states an observation and where it was made, never a cause.
 
 import re
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +95,18 @@ ADVICE = (
     ("AttributeError", r"attribute '(contiguous|repeat_interleave)'",
      "That is a method of PyTorch's tensors. NumPy's reshape copies where it must, "
      "without being asked; PyTorch's repeat_interleave is np.repeat with an axis."),
+    ("RuntimeError", r"size of tensor a .* must match|shape .* is invalid for input|"
+     r"don't multiply up to|expanded size of the tensor",
+     "PyTorch lines shapes up from the right; lengths must be equal or 1. Print the "
+     "shapes on the way: does one need a new axis, like x[:, None]?"),
+    ("RuntimeError", r"Boolean value of Tensor",
+     "if, and, or and not want one truth value, and a tensor has many: &, | and ~ "
+     "combine tensors, x.any() and x.all() look into one."),
+    ("RuntimeError", r"with (two|a) bool tensor",
+     "PyTorch does not subtract booleans: ~x inverts them."),
+    ("AttributeError", r"'Tensor' object has no attribute '(astype|copy|ravel)'",
+     "That is a method of NumPy's arrays; this is a PyTorch tensor. Its names are to, "
+     "clone and flatten."),
 )  # fmt: skip
 
 
@@ -120,10 +134,11 @@ def observe_kind(exercise: Exercise, case: Case) -> str | None:
     count = len(exercise.parts)
     if fits_kind(answer, expected) and (not count or len(answer) == count):
         return None
-    got, wanted = kind_of(answer), kind_of(expected)
+    got, wanted = kind(exercise, answer), kind(exercise, expected)
     if got == wanted and isinstance(expected, list | tuple):
+        kinds = partial(kind, exercise)
         got, wanted = (
-            f"{got} of {' and '.join(list(dict.fromkeys(map(kind_of, value)))[:4])}"
+            f"{got} of {' and '.join(list(dict.fromkeys(map(kinds, value)))[:4])}"
             for value in (answer, expected)
         )
     if exercise.parts:
@@ -140,9 +155,14 @@ def observe_kind(exercise: Exercise, case: Case) -> str | None:
         more = ", ..." if len(values) > 2 else ""
         return (
             f"Your function gives back {a(got)} ({shown}{more}); "
-            "a mask is an array of bool, True or False."
+            f"a mask is {a(exercise.noun)} of bool, True or False."
         )
     return f"Your function gives back {a(got)}; asked for is {a(wanted)}."
+
+
+def kind(exercise: Exercise, value: Any) -> str:
+    """Name a value's type in the words of this exercise's chapter."""
+    return kind_of(value).replace("array", exercise.noun)
 
 
 def a(noun: str) -> str:
@@ -298,8 +318,11 @@ def as_expected_kinds(cases: list[Case]) -> list[Case]:
     """Read numbers as the mask they were meant to be, and lists as arrays.
 
     What is wrong with the kind has been said by then; this finds out whether
-    something else is wrong as well.
+    something else is wrong as well. Where masks of several kinds are asked for, the
+    kind is a part of what they mean.
     """
+    if len({number_kind(case.expected) for case in cases}) > 1:
+        return cases
     additive = any(
         number_kind(case.answer) == "float" and np.any(np.asarray(case.answer) < -1)
         for case in cases

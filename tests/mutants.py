@@ -45,7 +45,8 @@ def changes(node: ast.AST, names: list[str]) -> Iterator[ast.AST]:
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
         yield node.value
     if isinstance(node, ast.Call) and node.args:
-        yield node.args[0]
+        first = node.args[0]
+        yield first.value if isinstance(first, ast.Starred) else first
     if isinstance(node, ast.BinOp | ast.Call):
         yield ast.UnaryOp(ast.USub(), node)
     if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in OPERATORS:
@@ -92,14 +93,16 @@ def swapped(items: list, i: int) -> list:
 def mutants(exercise: Exercise) -> Iterator[tuple[str, str]]:
     """(the line that is new, the whole function), with one change each.
 
-    Guards that raise are left alone: what a docstring's Raises says is not asked.
+    Guards that raise are left out where no probe asks for them.
     """
+    guarded = any(probe.refused for probe in exercise.draw())
     tree = ast.parse(inspect.getsource(exercise.solution))
     function = tree.body[0]
     function.body = [
         statement
         for statement in function.body[1:]
-        if not (
+        if guarded
+        or not (
             isinstance(statement, ast.If) and isinstance(statement.body[0], ast.Raise)
         )
     ]

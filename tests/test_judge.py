@@ -2,17 +2,19 @@
 
 import inspect
 import re
+import textwrap
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from telling import assert_quick, assert_told, told
 
 from autograder import report, specs
 from autograder.answers import Answer, ask
 from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
-from autograder.judge import expect, judge
+from autograder.judge import expect, judge, right_and_wrong
 from autograder.relations import Case, pairs
 
 TELLING = {
@@ -712,4 +714,158 @@ def test_a_single_number_has_no_place_and_no_others_beside_it():
     assert re.fullmatch(
         r"Your number is off by \S+: close, but not equal\.",
         message(lambda n: float(n.sum() + 1e-4 * n[0])),
+    )
+
+
+def halves_exercise():
+    """Halving, of arrays as tensors; odd numbers have to be refused."""
+
+    def halves(numbers, exponents):
+        """Halve numbers that are even.
+
+        Shapes:
+            numbers: (N,), int
+            returns: (N,), int
+        """
+        if (numbers % 2).any():
+            raise ValueError("an odd number has no half")
+        return numbers // 2 ** exponents["of two"][0]
+
+    halves.__module__ = "solutions.conventions"
+    exercise = Exercise(halves, points=1, axes=("place",), adapter="with_tensors")
+    exponents = {"of two": [np.array(1), None]}
+
+    @exercise.probes
+    def _(rng):
+        yield Probe(2 * rng.integers(1, 9, size=5), exponents, why="even numbers")
+        yield Probe(np.array([0, 4]), exponents, why="a zero")
+        yield Probe(np.array([2, 3]), exponents, why="an odd number", refused=True)
+
+    @exercise.mistake(
+        "Halves of odd numbers are rounded down.", hint="Which is refused?"
+    )
+    def rounded(numbers, exponents):
+        return numbers // 2
+
+    return exercise
+
+
+def verdict_on_halves(body, **given):
+    exercise = halves_exercise()
+    source = f"def halves(numbers, exponents):\n{textwrap.indent(body, '    ')}"
+    namespace = {"np": np, "torch": torch, **given}
+    exec(source, namespace)
+
+    def ask_it(exercise, probes, helpers):
+        function = namespace["halves"]
+        return [ask(function, p.args, p.kwargs, exercise.adapter) for p in probes]
+
+    return judge(exercise, exercise.draw(), ask_it)
+
+
+REFUSE = "if (numbers % 2).any(): raise ValueError('odd')\n"
+
+
+def test_a_function_of_tensors_is_handed_tensors_and_judged_by_its_numbers():
+    right = (
+        REFUSE
+        + "assert isinstance(numbers, torch.Tensor)\nreturn numbers.div(2).long()"
+    )
+    assert verdict_on_halves(right).points == 1
+    shared = REFUSE + "return numbers >> exponents['of two'][0]"
+    assert verdict_on_halves(shared).points == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    {
+        "NumPy's": (
+            "return numbers.numpy() // 2",
+            "Your function gives back an array of NumPy's; asked for is a tensor.",
+        ),
+        "bfloat16": (
+            "return (numbers // 2).bfloat16()",
+            "Your function gives back a tensor of a kind that is not asked for: "
+            "torch.bfloat16",
+        ),
+        "floats": (
+            "return numbers / 2",
+            "gives back a tensor of float32; asked for is a tensor of int64.",
+        ),
+        "in place": (
+            "return numbers.div_(2, rounding_mode='floor')",
+            "Your function changes `numbers`, which belongs to its caller. What it "
+            "gives back is right.",
+        ),
+        "a list": (
+            "return list(numbers // 2)",
+            "Your function gives back a list; asked for is a tensor of int64.",
+        ),
+        "a device": ("return numbers.to('meta')", "on meta"),
+    }.values(),
+)  # fmt: skip
+def test_what_is_wrong_with_a_tensor_is_told_in_its_words(body, message):
+    verdict = verdict_on_halves(REFUSE + body)
+    assert verdict.points == 0
+    assert message in verdict.message
+    assert report.as_html(verdict)
+
+
+def test_another_def_line_is_told_through_the_adapter():
+    exercise = halves_exercise()
+    [first, *_] = exercise.draw()
+    outcome = ask(lambda numbers: numbers, first.args, {}, exercise.adapter)
+    assert outcome.binding
+
+
+def test_what_has_to_be_refused_is_right_with_a_valueerror_of_any_kind_alone():
+    assert verdict_on_halves(REFUSE + "return numbers // 2").points == 1
+
+    class Odd(ValueError):
+        pass
+
+    own = REFUSE.replace("ValueError", "Odd")
+    assert verdict_on_halves(own + "return numbers // 2", Odd=Odd).points == 1
+    other = verdict_on_halves(
+        REFUSE.replace("ValueError", "TypeError") + "return numbers // 2"
+    )
+    assert other.message == (
+        "Your function stops with TypeError: odd; asked for is a ValueError. Wrong for "
+        "an odd number; right for even numbers and a zero."
+    )
+
+
+def test_an_answer_to_what_has_to_be_refused_is_told():
+    verdict = verdict_on_halves("return numbers // 2")
+    assert (verdict.points, verdict.way) == (0, "name")
+    assert verdict.message == (
+        "Halves of odd numbers are rounded down. For an odd number your function gives "
+        "back a tensor of int64; asked for is a ValueError: an odd number has no half."
+    )
+    assert report.as_html(verdict)
+    verdict = verdict_on_halves("return (numbers + 1) // 2")
+    assert verdict.way == "law"
+    assert verdict.message.startswith("For an odd number your function gives back")
+
+
+def test_what_is_wrong_where_there_is_an_answer_is_told_before_what_is_not_refused():
+    verdict = verdict_on_halves("return numbers // -2")
+    assert "right one times -1" in verdict.message
+    assert "odd" not in verdict.message
+
+
+def test_long_lists_of_probes_are_cut():
+    cases = [
+        Case(Probe(why=f"number {i}"), i, Answer(0 if wrong else i))
+        for i, wrong in enumerate([True] + [False] * 20, start=1)
+    ]
+    assert right_and_wrong(cases) == (
+        "Wrong for number 1; right for all else that was tried."
+    )
+    most = [
+        Case(case.probe, case.expected, Answer(-1 if case.answer else case.expected))
+        for case in cases
+    ]
+    assert right_and_wrong(most) == (
+        "Right for number 1; wrong for all else that was tried."
     )

@@ -86,7 +86,7 @@ def test_no_two_mistakes_give_the_same_answers(exercise, seed):
 def test_the_family_is_right_by_default(exercise):
     if exercise.family_function is None:
         return
-    for probe in exercise.draw():
+    for probe in [probe for probe in exercise.draw() if not probe.refused]:
         assert equal(
             exercise.call(exercise.family_function, *probe.args, **probe.kwargs),
             expect(exercise, probe),

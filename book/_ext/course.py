@@ -132,7 +132,7 @@ def known(exercise: Exercise, mistake: Mistake) -> str:
     parts = [
         f"<summary>{report.escape(mistake.sentence)}</summary>",
         f"<p><code>{escape(verdict.probe)}</code>: {report.escape(where)}</p>",
-        report.picture(verdict.case),
+        report.picture(verdict.case) if verdict.case else "",
         f"<p><strong>Hint:</strong> {report.escape(mistake.hint)}</p>",
     ]
     if mistake.seen:
