@@ -169,14 +169,14 @@ TELLING = {
         "        total += np.exp(block - shift).mean()\n"
         "        largest = new\n"
         "    return largest, total",
-        "In `sum`",
+        "The largest score alone adds exp(0) = 1, so it cannot be less than 1",
     ),
     "a sum that counts the largest twice": (
         ONLINE + "        total = total * np.exp(largest - shift) + 1\n"
         "        total += np.exp(block - shift).sum()\n"
         "        largest = new\n"
         "    return largest, total",
-        "each adds at most exp(0) = 1",
+        "In `sum`: Your function gives",
     ),
     "the smallest": (
         ONLINE.replace("max(largest, block.max())", "min(-largest, block.min())")
@@ -192,7 +192,7 @@ TELLING = {
     "the values of the first block": (
         START + "        l = l * a + p.sum(-1, keepdims=True)\n"
         "        o = o * a + p @ value[..., : p.shape[-1], :]\n        m = new" + END,
-        "At batch row 0, head 0, query 0",
+        "is 0",
     ),
     "two steps of rescaling": (
         START + "        l = l * a + p.sum(-1, keepdims=True)\n"
@@ -200,7 +200,9 @@ TELLING = {
         "times what they should be",
     ),
     "the mask times the output": (
-        START.replace("np.where(mask[..., part], s, -np.inf)", "s + 0 * mask[..., part]")
+        START.replace(
+            "np.where(mask[..., part], s, -np.inf)", "s + 0 * mask[..., part]"
+        )
         + "        l = l * a + p.sum(-1, keepdims=True)\n"
         "        o = o * a + p @ value[..., part, :]\n        m = new" + END,
         "`attn_mask` is not used",
@@ -216,7 +218,7 @@ TELLING = {
                 o[..., part, :] = p @ value[..., part, :] / p.sum(-1, keepdims=True)
             return o
         """,
-        "At batch row 0, head 0, query 0",
+        "of column",
     ),
 }
 

@@ -302,6 +302,10 @@ def _(rng):
         return vectors(b, h, length, size)
 
     yield Probe(
+        vectors(q, d + 2), vectors(k, d + 2), identity(k), block=k + 2,
+        why="a block larger than the number of keys",
+    )  # fmt: skip
+    yield Probe(
         heads(q, d), heads(k, d), identity(b, h, k), block=block,
         why="the identity as values",
     )  # fmt: skip
@@ -337,10 +341,6 @@ def _(rng):
     yield Probe(
         heads(q, d), heads(k, d), identity(b, h, k), empty, block=block,
         why="a row that sees nothing",
-    )  # fmt: skip
-    yield Probe(
-        vectors(q, d + 2), vectors(k, d + 2), vectors(k, 9), block=k + 2,
-        why="a block larger than the number of keys",
     )  # fmt: skip
     yield Probe(
         vectors(q, d), vectors(k, d), identity(k), half_open(rng, q, k, 2), block=1,
@@ -701,9 +701,7 @@ tiles.mistake(
 def filled_up(query, key, value, attn_mask=None, *, block):
     k = key.shape[-2]
     before = [(0, 0)] * (key.ndim - 2)
-    key, value = (
-        np.pad(x, (*before, (0, -k % block), (0, 0))) for x in (key, value)
-    )
+    key, value = (np.pad(x, (*before, (0, -k % block), (0, 0))) for x in (key, value))
     if attn_mask is not None:
         attn_mask = np.broadcast_to(attn_mask, (*attn_mask.shape[:-1], k))
         edge = [(0, 0)] * (attn_mask.ndim - 1)
@@ -718,7 +716,10 @@ def each_block_alone(query, key, value, attn_mask, block):
     return np.stack(
         [
             flash.flash_attention(
-                query, key[..., part, :], value[..., part, :], seen[..., part],
+                query,
+                key[..., part, :],
+                value[..., part, :],
+                seen[..., part],
                 block=block,
             )  # fmt: skip
             for part in (slice(s, s + block) for s in range(0, k, block))
@@ -804,7 +805,10 @@ def blocks_of_queries_too(query, key, value, attn_mask=None, *, block):
     attn_mask = np.broadcast_to(attn_mask, shape)
     rows = [
         flash.flash_attention(
-            query[..., i : i + 2, :], key, value, attn_mask[..., i : i + 2, :],
+            query[..., i : i + 2, :],
+            key,
+            value,
+            attn_mask[..., i : i + 2, :],
             block=block,
         )  # fmt: skip
         for i in range(0, query.shape[-2], 2)
