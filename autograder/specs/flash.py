@@ -95,8 +95,8 @@ def shrunk(old, new):
 
 @online.family
 def online_family(
-    blocks, *, first=-INF, largest_of=running, kept=shrunk, shift=lambda new, block: new,
-    guard=True, give=lambda total: total,
+    blocks, *, first=-INF, largest_of=running, kept=shrunk,
+    shift=lambda new, block: new, guard=True, give=lambda total: total,
 ):  # fmt: skip
     largest, total = first, 0.0
     with np.errstate(all="ignore"):
@@ -130,7 +130,7 @@ online.mistake(
     kept=lambda old, new: np.exp(new - old),
 )
 online.mistake(
-    "The search for the largest begins at 0: where all scores are negative, 0 is given.",
+    "The search for the largest begins at 0, which is given where all are negative.",
     hint="Which number is below every score?",
     first=0.0,
 )
@@ -476,6 +476,9 @@ def fill(number):
     return lambda scores, seen: np.where(seen, scores, number)
 
 
+with_no_weight = fill(-INF)
+
+
 def visible(exp, seen):
     return exp
 
@@ -500,7 +503,7 @@ def last(output, total):
 def tiles_family(
     query, key, value, attn_mask=None, *, block, scale=root, starts=all_starts,
     first=-INF, largest_of=top, shift=finite, remember=visible, kept_total=shrink,
-    kept_output=shrink, hide=fill(-INF), cut=part_of, above=visible, below=visible,
+    kept_output=shrink, hide=with_no_weight, cut=part_of, above=visible, below=visible,
     each=lambda output, total: output, end=last,
 ):  # fmt: skip
     k = key.shape[-2]
@@ -721,14 +724,14 @@ def each_block_alone(query, key, value, attn_mask, block):
                 value[..., part, :],
                 seen[..., part],
                 block=block,
-            )  # fmt: skip
+            )
             for part in (slice(s, s + block) for s in range(0, k, block))
         ]
     )
 
 
 @tiles.mistake(
-    "Each block has a softmax of its own, and the mean of the blocks' outputs is taken.",
+    "Each block has a softmax of its own, and the mean of their outputs is taken.",
     hint="A block of high scores has to count for more than a block of low ones.",
 )
 def mean_of_blocks(query, key, value, attn_mask=None, *, block):
@@ -810,7 +813,7 @@ def blocks_of_queries_too(query, key, value, attn_mask=None, *, block):
             value,
             attn_mask[..., i : i + 2, :],
             block=block,
-        )  # fmt: skip
+        )
         for i in range(0, query.shape[-2], 2)
     ]
     return np.concatenate(rows, axis=-2)
