@@ -831,3 +831,62 @@ def from_the_last_block_to_the_first(query, key, value, attn_mask=None, *, block
 def in_single_precision_attention(query, key, value, attn_mask=None, *, block):
     query, key, value = (x.astype(np.float32) for x in (query, key, value))
     return flash.flash_attention(query, key, value, attn_mask, block=block)
+
+
+online.equivalent(
+    "new = max(float(block.max()), largest)", why="the larger of two, in either order"
+)
+online.equivalent(
+    "new = max(largest, block.max())", why="a NumPy number is a float, too"
+)
+online.equivalent(
+    "total = total * math.exp(largest - new) + np.exp(block - new).sum()",
+    why="a NumPy number is a float, too",
+)
+for line, why in (
+    ("k_len = value.shape[-2]", "every key has a value"),
+    ("query = query / math.sqrt(key.shape[-1])", "queries and keys have the same K"),
+    (
+        "attn_mask = np.broadcast_to(attn_mask, (*query.shape[:-1], k_len))",
+        "that is the shape of the scores",
+    ),
+    ("total = -np.zeros_like(largest)", "minus 0 is 0"),
+    (
+        "output = -np.zeros((*query.shape[:-1], value.shape[-1]), query.dtype)",
+        "minus 0 is 0",
+    ),
+    (
+        "output = np.ones((*query.shape[:-1], value.shape[-1]), query.dtype)",
+        "at the first block it is multiplied by exp(-inf) = 0",
+    ),
+    (
+        "output = np.zeros((*query.shape[:-1], value.shape[-1]), key.dtype)",
+        "queries, keys and values have the same type",
+    ),
+    (
+        "output = np.zeros((*query.shape[:-1], value.shape[-1]), value.dtype)",
+        "queries, keys and values have the same type",
+    ),
+    (
+        "output = np.zeros((*query.shape[:-0], value.shape[-1]), query.dtype)",
+        "the first block's output broadcasts it",
+    ),
+    (
+        "new = np.maximum(scores.max(axis=-1, keepdims=True), largest)",
+        "the larger of two, in either order",
+    ),
+    (
+        "scores = query @ key[..., part, :].swapaxes(-2, -1)",
+        "two axes change places, whichever is named first",
+    ),
+    (
+        "shift = np.where(np.isneginf(new), 1, new)",
+        "-inf minus any number is -inf",
+    ),
+    (
+        "shift = np.where(np.isneginf(new), -1, new)",
+        "-inf minus any number is -inf",
+    ),
+    ("return output / np.maximum(1, total)", "the larger of two, in either order"),
+):
+    tiles.equivalent(line, why=why)
