@@ -133,6 +133,11 @@ def with_dtype(function: Callable[..., Any], attn_mask: np.ndarray, dtype: str) 
     return function(attn_mask, np.dtype(dtype))
 
 
+def in_passing(function: Callable[..., Any], blocks: list[np.ndarray]) -> Any:
+    """Answer function(blocks) for blocks that come one by one, and once."""
+    return function(iter(blocks))
+
+
 def with_table(
     function: Callable[..., Any], log_probs: np.ndarray, *args: Any, **kwargs: Any
 ) -> Any:
