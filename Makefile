@@ -16,7 +16,7 @@ PAGES = _config.yml _toc.yml $(wildcard benchmarks/*.json) $(shell find book -ty
 SAMPLES = examples/right.ipynb examples/unsolved.ipynb \
 	examples/the_article/06_hidden_queries.ipynb
 
-.PHONY: course install notebooks site samples work lab test told class llm wrong bench bench-llm attacks check \
+.PHONY: course install notebooks site samples work lab test told class llm wrong bench bench-llm bench-masks attacks check \
 	mutants clean help
 .DELETE_ON_ERROR:
 
@@ -84,6 +84,9 @@ wrong: $(MODEL)
 bench-llm: $(MODEL)
 	$(BIN)/python benchmarks/real_model.py --record benchmarks/real_model.json
 
+bench-masks: $(INSTALLED)
+	$(BIN)/python benchmarks/masks.py --record benchmarks/masks.json
+
 bench: $(NOTEBOOKS)
 	$(BIN)/python benchmarks/grading.py --record benchmarks/grading.json
 
@@ -115,6 +118,7 @@ help:
 	@echo "make llm       all tests of the real language model (a few minutes)"
 	@echo "make wrong     what each wrong function does to it, recorded for chapter 14"
 	@echo "make bench-llm how fast it is, beside Transformers (20 minutes)"
+	@echo "make bench-masks  what each way to say a mask costs, for chapter 15 (20 minutes)"
 	@echo "make bench     how fast it grades, beside nbgrader alone (an hour)"
 	@echo "make attacks   the table of attacks in the book, from the tests' data"
 	@echo "make check     ruff and pyright"
