@@ -73,7 +73,9 @@ class Candidate:
                 made = None
             if not isinstance(case.outcome, Answer):
                 continue
-            if made is None or not equal(made, case.answer):
+            # both ways: a coarse answer must not be near enough to everything
+            same = equal(made, case.answer) and equal(case.answer, made)
+            if made is None or not same:
                 return False
             explained += not equal(case.answer, case.expected)
         return explained > 0
@@ -193,13 +195,18 @@ def constants(case: Case) -> Iterator[Candidate]:
         return
     value = values.flat[0]
     shown = f"{value:.4g}" if values.dtype.kind == "f" else str(value)
-    unfilled = ""
+    hint = "Does the answer depend on the arguments at all?"
     if values.dtype.kind == "f":
-        unfilled = " An array from np.empty holds anything until it is filled."
+        hint += " An array from np.empty holds anything until it is filled."
+    if value != value:
+        hint = (
+            "Which step makes the first NaN? 0 / 0, 0 times infinity and infinity "
+            "minus infinity do, and all that it meets becomes NaN."
+        )
     yield Candidate(
         f"The answer is {shown} everywhere.",
         lambda case: np.full(np.shape(case.answer), value),
-        hint="Does the answer depend on the arguments at all?" + unfilled,
+        hint=hint,
     )
 
 

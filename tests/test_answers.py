@@ -291,6 +291,30 @@ def test_a_rule_is_given_as_the_table_in_which_it_looks_its_answers_up():
     np.testing.assert_array_equal(one_column, table[:, :1], strict=True)
 
 
+def test_blocks_come_one_by_one_and_once():
+    def twice(blocks):
+        return sum(b.sum() for b in blocks), sum(b.sum() for b in blocks)
+
+    blocks = [np.arange(3), np.arange(2)]
+    in_passing = answers.adapters.in_passing
+    assert in_passing(twice, blocks) == (4, 0)
+    for misuse in (len, lambda blocks: blocks[0], np.concatenate):
+        with pytest.raises(TypeError):
+            in_passing(misuse, blocks)
+
+    outcome = ask(twice, (blocks,), {}, "in_passing")  # anew for each call
+    assert (outcome.value, ask(twice, (blocks,), {}, "in_passing").value) == (
+        (4, 0), (4, 0)
+    )  # fmt: skip
+
+    def meddling(blocks):
+        next(blocks)[:] = 7
+        return 0
+
+    assert ask(meddling, (blocks,), {}, "in_passing").changed == ("blocks",)
+    assert blocks[0].tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("already", [False, True])
 def test_a_long_sequence_leaves_no_room_for_a_square_array(already):
     def linear(query, key, value, window):

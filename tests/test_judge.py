@@ -16,6 +16,7 @@ from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
 from autograder.judge import expect, judge, right_and_wrong
 from autograder.relations import Case, pairs
+from solutions import masks
 
 TELLING = {
     "a constant": (
@@ -302,7 +303,7 @@ def pad(rows, value=None):
     return np.pad(rows, ((1, 0), (0, 0)), constant_values=value or 0)
 
 
-pad.__module__ = "solutions.masks"
+pad.__module__ = masks.__name__
 PAD = Exercise(pad, points=1, axes=("row", "column"))
 
 
@@ -364,7 +365,7 @@ def split_rows(rows, at):
     return rows[:at], rows[at:], (at, len(rows) - at)
 
 
-split_rows.__module__ = "solutions.masks"  # an exercise belongs to a chapter
+split_rows.__module__ = masks.__name__  # an exercise belongs to a chapter
 SPLIT = Exercise(
     split_rows,
     points=1,
@@ -433,6 +434,50 @@ def test_of_several_things_the_wrong_one_is_named(case):
     assert verdict.points == 0
     assert expected in verdict.message
     assert report.as_html(verdict)
+
+
+def mean_and_count(x):
+    """Take the mean of an array, and count its numbers.
+
+    Shapes:
+        x: (N,), float
+        returns: float and int
+    """
+    return float(x.mean()), len(x)
+
+
+mean_and_count.__module__ = masks.__name__
+MEAN = Exercise(mean_and_count, points=1, parts=("mean", "count"), axes=((), ()))
+
+
+@MEAN.probes
+def _(rng):
+    yield Probe(rng.random(7), why="seven numbers")
+
+
+@MEAN.mistake("The count is one too many.", hint="What does len give?")
+def one_more(x):
+    return float(x.mean()), len(x) + 1
+
+
+def test_a_coarse_answer_is_not_explained_by_what_is_nearly_right():
+    """In its part a mistake in another part is the right answer."""
+
+    def ask_it(exercise, probes, helpers):
+        return [
+            ask(lambda x: (np.float16(x.mean()), len(x)), p.args, {}) for p in probes
+        ]
+
+    verdict = judge(MEAN, MEAN.draw(), ask_it)
+    assert verdict.message.startswith(
+        "In `mean`: Every number is about right, but only"
+    )
+
+
+def test_of_an_answer_that_is_nan_everywhere_the_hint_asks_for_the_first():
+    verdict = told("def softmax(x, axis=-1): return x * np.nan")
+    assert verdict.message.startswith("The answer is nan everywhere.")
+    assert "0 / 0" in verdict.hint and "np.empty" not in verdict.hint
 
 
 # An answer that is one tuple
@@ -513,7 +558,7 @@ def total_of(numbers, keep=None):
     return np.where(True if keep is None else keep, numbers, 0).sum(axis=1)
 
 
-total_of.__module__ = "solutions.masks"  # an exercise belongs to a chapter
+total_of.__module__ = masks.__name__  # an exercise belongs to a chapter
 TOTAL = Exercise(total_of, points=1, axes=("row",))
 
 
@@ -571,7 +616,7 @@ def shares(numbers):
     return numbers / np.where(total == 0, 1, total)
 
 
-shares.__module__ = "solutions.masks"
+shares.__module__ = masks.__name__
 
 
 def verdict_on_shares(source: str, *, quiet: bool):
@@ -667,7 +712,7 @@ def test_an_argument_that_is_text_is_no_candidate_for_an_array():
         """
         return np.pad(rows, ((0, 0), (1, 0) if side == "left" else (0, 1)))
 
-    padded.__module__ = "solutions.masks"
+    padded.__module__ = masks.__name__
     exercise = Exercise(padded, points=1, axes=("row", "column"))
 
     @exercise.probes
@@ -692,7 +737,7 @@ def test_a_single_number_has_no_place_and_no_others_beside_it():
         """
         return float(numbers.sum())
 
-    total.__module__ = "solutions.masks"
+    total.__module__ = masks.__name__
     exercise = Exercise(total, points=1)
 
     @exercise.probes

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from autograder.exercise import Exercise, Probe
+from autograder.specs import attention
 from autograder.specs.attention import OWN_WORK, identity, seen_by, weights_in, who
 from solutions import flash
 
@@ -95,10 +96,10 @@ def shrunk(old, new):
 
 @online.family
 def online_family(
-    blocks, *, first=-INF, largest_of=running, kept=shrunk,
+    blocks, *, first=-INF, begin=0.0, largest_of=running, kept=shrunk,
     shift=lambda new, block: new, guard=True, give=lambda total: total,
 ):  # fmt: skip
-    largest, total = first, 0.0
+    largest, total = first, begin
     with np.errstate(all="ignore"):
         for block in blocks:
             new = float(largest_of(largest, block))
@@ -124,9 +125,9 @@ online.mistake(
     kept=lambda old, new: np.exp(new - old) if old > -INF else 0.0,
 )
 online.mistake(
-    "Before the first block the sum is 0 times infinity, and stays NaN; the factor of "
-    "the sum is exp(new - old), and should be its inverse.",
-    hint="exp(s - new) = exp(s - old) * what? And what is exp(-inf)?",
+    "The sum is NaN for all scores but -inf, as 0 times infinity is.",
+    hint="What is your factor at the first block, where the largest so far is -inf? "
+    "exp(s - new) = exp(s - old) * what?",
     kept=lambda old, new: np.exp(new - old),
 )
 online.mistake(
@@ -156,6 +157,7 @@ online.mistake(
 online.mistake(
     "A first block that is all -inf makes the sum NaN, and it stays NaN.",
     hint="What is -inf minus -inf? In which blocks does that come up?",
+    seen="flashinfer-ai/flashinfer#1178",
     kept=lambda old, new: np.exp(old - new),
     guard=False,
 )
@@ -171,6 +173,11 @@ online.mistake(
     hint="Before two sums can be added, they have to be relative to the same number.",
     shift=lambda new, block: block.max() if block.max() > -INF else 0.0,
     kept=lambda old, new: 1.0,
+)
+online.mistake(
+    "Where all scores are -inf the sum is 1, as if one of them counted.",
+    hint="With which number does the sum begin?",
+    begin=1.0,
 )
 online.mistake(
     "The sum is that of the last block alone.",
@@ -211,6 +218,20 @@ def two_loops(blocks):
     blocks = iter(blocks)
     largest = max(float(block.max()) for block in blocks)
     return largest, float(sum(np.exp(block - largest).sum() for block in blocks))
+
+
+@online.mistake(
+    "A block that brings no larger score adds nothing to the sum.",
+    hint="What has to be done for every block, and what only when the largest changes?",
+)
+def only_new_heights(blocks):
+    largest, total = -INF, 0.0
+    for block in blocks:
+        new = float(block.max())
+        if new > largest:
+            total = total * shrunk(largest, new) + float(np.exp(block - new).sum())
+            largest = new
+    return largest, total
 
 
 @online.variant
@@ -323,7 +344,7 @@ def _(rng):
     )  # fmt: skip
     real = np.arange(k) >= rng.permutation([block, block + 1, 1])[:b, None]
     yield Probe(
-        heads(q, d), heads(k, d), heads(k, 9), real[:, None, None], block=block,
+        heads(q, d), heads(k, d), identity(b, h, k), real[:, None, None], block=block,
         why="a mask for each sequence, padded on the left",
     )  # fmt: skip
     of_heads = rng.random((h, 1, k)) < 0.5
@@ -347,12 +368,12 @@ def _(rng):
         why="one key at a time",
     )  # fmt: skip
     yield Probe(
-        vectors(4, 4, 4, 4), vectors(4, 4, 4, 4), vectors(4, 4, 4, 4),
-        rng.random((4, 4, 4, 4)) < 0.6, block=3, why="sizes that are all equal",
-    )  # fmt: skip
-    yield Probe(
         vectors(5, 5), vectors(5, 5), identity(5), half_open(rng, 5, 5, 2), block=2,
         why="as many keys as queries",
+    )  # fmt: skip
+    yield Probe(
+        vectors(4, 4, 4, 4), vectors(4, 4, 4, 4), vectors(4, 4, 4, 4),
+        rng.random((4, 4, 4, 4)) < 0.6, block=3, why="sizes that are all equal",
     )  # fmt: skip
     single = (vectors(h, n, 4).astype(np.float32) for n in (q, k, k))
     yield Probe(*single, half_open(rng, q, k, block), block=block, why="float32")
@@ -369,6 +390,11 @@ def _(rng):
         yield Probe(
             *by_scores(level + vectors(q, k)), identity(k), block=block, why=why
         )
+    apart = 1000.0 * rng.permutation(q)[:, None]
+    yield Probe(
+        *by_scores(apart + vectors(q, k)), identity(k), block=block,
+        why="queries whose scores lie far apart",
+    )  # fmt: skip
     equal_scores = by_scores(np.full((q, k), 1.5))
     yield Probe(*equal_scores, vectors(k, 9), block=block, why="scores that are equal")
     attn_mask = half_open(rng, q, k, block)
@@ -413,6 +439,26 @@ def hidden_keys_get_nothing(answer, query, key, value, attn_mask=None, *, block)
 
 
 @tiles.law
+def keys_that_count_twice(answer, query, key, value, attn_mask=None, *, block):
+    right = right_weights(answer, query, key, value, attn_mask, block)
+    if right is None:
+        return None
+    for index in np.ndindex(answer.shape[:-1]):
+        told = np.flatnonzero(right[index] > 1e-3)
+        factors = answer[index][told] / right[index][told]
+        if len(told) < 3 or factors.min() <= 0:
+            continue
+        times = factors / factors.min()
+        if times.max() > 1.5 and np.allclose(times, times.round(), rtol=1e-4):
+            often, once = told[times.argmax()], told[times.argmin()]
+            return (
+                f"At {who(index)} key {often} counts {times.max():.0f} times as much "
+                f"beside key {once} as it should."
+            )
+    return None
+
+
+@tiles.law
 def weights_of_a_block(answer, query, key, value, attn_mask=None, *, block):
     """Where a whole block has the right proportions and the wrong size."""
     right = right_weights(answer, query, key, value, attn_mask, block)
@@ -450,6 +496,13 @@ def weights_sum_to_one(answer, query, key, value, attn_mask=None, *, block):
             f"{wanted:.4g}."
         )
     return None
+
+
+@tiles.law
+def scale_of_the_scores(answer, query, key, value, attn_mask=None, *, block):
+    if right_weights(answer, query, key, value, attn_mask, block) is None:
+        return None
+    return attention.scale_of_the_scores(answer, query, key, value, attn_mask)
 
 
 def top(largest, scores):
@@ -496,7 +549,7 @@ def all_starts(k, block):
 
 
 def last(output, total):
-    return output / np.maximum(total, 1)
+    return output / np.where(total == 0, 1, total)
 
 
 @tiles.family
@@ -565,7 +618,7 @@ tiles.mistake(
 tiles.mistake(
     "The output is divided by the sum in every block, and rescaled as if it were not.",
     hint="How often is the first block's share divided by the time the last has come?",
-    each=lambda output, total: output / np.maximum(total, 1),
+    each=last,
     end=lambda output, total: output,
 )
 tiles.mistake(
@@ -579,6 +632,12 @@ tiles.mistake(
     hint="The largest score so far never goes down.",
     seen="tile-ai/tilelang#1148",
     largest_of=lambda largest, scores: scores.max(axis=-1, keepdims=True),
+)
+tiles.mistake(
+    "One largest score serves all queries: where a query's own are far below it, every "
+    "exponential is rounded to 0.",
+    hint="Every query needs a number of its own. Along which axis does your max run?",
+    largest_of=lambda largest, scores: np.maximum(largest, scores.max()),
 )
 tiles.mistake(
     "The search for the largest score begins at 0: where all are far below 0, every "
@@ -597,7 +656,6 @@ tiles.mistake(
 tiles.mistake(
     "A row whose first block is hidden is NaN, whatever comes later.",
     hint="What is -inf minus -inf? And what is NaN times 0?",
-    seen="flashinfer-ai/flashinfer#4401",
     shift=lambda new: new,
 )
 tiles.mistake(
@@ -616,6 +674,12 @@ tiles.mistake(
     hint="However low a number is, a row in which all scores are that number has "
     "weights like any other.",
     hide=fill(-1e9),
+)
+tiles.mistake(
+    "A very low number is added to hidden scores: a row that sees nothing gets the "
+    "weights that it would have without a mask.",
+    hint="What is left of a row in which the same number is added to all scores?",
+    hide=lambda scores, seen: scores + np.where(seen, 0, -1e9),
 )
 tiles.mistake(
     "Each block of scores is masked with the first block of the mask.",
@@ -652,7 +716,6 @@ tiles.mistake(
     hide=lambda scores, seen: scores,
     above=lambda exp, seen: exp * seen,
     below=lambda exp, seen: exp * seen,
-    end=lambda output, total: output / np.where(total == 0, 1, total),
 )
 tiles.mistake(
     "The scores are not scaled.",
@@ -671,7 +734,6 @@ tiles.mistake(
     shift=lambda new: np.zeros_like(new),
     kept_total=stay,
     kept_output=stay,
-    end=lambda output, total: output / np.where(total == 0, 1, total),
 )
 tiles.mistake(
     "The last block does not count if it is not full.",
@@ -693,6 +755,26 @@ tiles.mistake(
     hint="What do the weights of a query have to sum to?",
     end=lambda output, total: output,
 )
+
+
+@tiles.mistake(
+    "Of several masks the first is used for all.",
+    hint="Sequences of one batch differ in length. Which axis of the mask is theirs?",
+)
+def first_mask_for_all(query, key, value, attn_mask=None, *, block):
+    if attn_mask is not None and attn_mask.ndim > 2:
+        attn_mask = attn_mask[:1]
+    return flash.flash_attention(query, key, value, attn_mask, block=block)
+
+
+@tiles.mistake(
+    "Without a mask no query sees a key after its own position.",
+    hint="Which keys a query may see is for the mask alone to say.",
+)
+def causal_without_a_mask(query, key, value, attn_mask=None, *, block):
+    if attn_mask is None:
+        attn_mask = np.tri(query.shape[-2], key.shape[-2], dtype=bool)
+    return flash.flash_attention(query, key, value, attn_mask, block=block)
 
 
 @tiles.mistake(
