@@ -144,6 +144,11 @@ def flash_attention(query, key, value, attn_mask=None, *, block):
         shift = np.where(new == -np.inf, 0, new)
         p, a = np.exp(s - shift), np.exp(m - shift)
 """
+STEP = """
+        l = l * a + p.sum(-1, keepdims=True)
+        o = o * a + p @ value[..., part, :]
+        m = new
+"""
 END = """
     return o / np.where(l == 0, 1, l)
 """
@@ -182,28 +187,86 @@ TELLING = {
         + "        total += 1.0\n        largest = new\n    return largest, total",
         "your largest is",
     ),
+    "a sum in half precision": (
+        ONLINE + "        total = total * np.exp(largest - shift)\n"
+        "        total = np.float16(total + np.exp(block - shift).sum())\n"
+        "        largest = new\n"
+        "    return largest, total",
+        "In `sum`: Every number is about right, but only to half precision.",
+    ),
+    "a largest that begins at 0 and a sum that begins at 1": (
+        ONLINE.replace("-np.inf, 0.0", "0.0, 1.0")
+        + "        total = total * np.exp(largest - new) + np.exp(block - new).sum()\n"
+        "        largest = new\n"
+        "    return largest, total",
+        "Two things at once would explain it. In `sum`: The search for the largest "
+        "begins at 0",
+    ),
+    "a walk that ends at a hidden block": (
+        ONLINE + "        if block.max() == -np.inf:\n"
+        "            break\n"
+        "        total = total * np.exp(largest - new) + np.exp(block - new).sum()\n"
+        "        largest = new\n"
+        "    return largest, total",
+        "your largest is -inf. Wrong for first blocks that are all -inf",
+    ),
     "blocks that overlap": (
-        START.replace("start + block)", "start + block + 1)")
-        + "        l = l * a + p.sum(-1, keepdims=True)\n"
-        "        o = o * a + p @ value[..., part, :]\n        m = new" + END,
-        "weight",
+        START.replace("start + block)", "start + block + 1)") + STEP + END,
+        "counts 2 times as much beside key",
+    ),
+    "a last block that is moved back to be full": (
+        START.replace("slice(start,", "slice(max(min(start, k_len - block), 0),")
+        + STEP
+        + END,
+        "key 5 counts 2 times as much beside key 4 as it should",
+    ),
+    "the width of the values as scale": (
+        START.replace("query.shape[-1])", "value.shape[-1])") + STEP + END,
+        "The weights are the softmax of the dot products times 0.3536; for K = 7 it "
+        "should be times 0.378.",
+    ),
+    "a mask that is transposed where it is square": (
+        START.replace(
+            "    for start",
+            "    if mask.shape[-1] == mask.shape[-2]:\n"
+            "        mask = mask.swapaxes(-1, -2)\n"
+            "    for start",
+        )
+        + STEP
+        + END,
+        "and the mask hides that key. Wrong for as many keys as queries",
+    ),
+    "an end at the first block that everybody hides": (
+        START.replace(
+            "        s = query",
+            "        if not mask[..., part].any():\n"
+            "            break\n"
+            "        s = query",
+        )
+        + STEP
+        + END,
+        "right for all else that was tried",
+    ),
+    "a sum that is divided by the factor": (
+        START + STEP.replace("l = l * a", "l = l / a") + END,
+        "Which step makes the first NaN?",
     ),
     "the values of the first block": (
-        START + "        l = l * a + p.sum(-1, keepdims=True)\n"
-        "        o = o * a + p @ value[..., : p.shape[-1], :]\n        m = new" + END,
+        START
+        + STEP.replace("value[..., part, :]", "value[..., : p.shape[-1], :]")
+        + END,
         "is 0",
     ),
     "two steps of rescaling": (
-        START + "        l = l * a + p.sum(-1, keepdims=True)\n"
-        "        o = o * a * a + p @ value[..., part, :]\n        m = new" + END,
+        START + STEP.replace("o = o * a", "o = o * a * a") + END,
         "times what they should be",
     ),
     "the mask times the output": (
         START.replace(
             "np.where(mask[..., part], s, -np.inf)", "s + 0 * mask[..., part]"
         )
-        + "        l = l * a + p.sum(-1, keepdims=True)\n"
-        "        o = o * a + p @ value[..., part, :]\n        m = new" + END,
+        + STEP
+        + END,
         "`attn_mask` is not used",
     ),
     "each query its own block": (

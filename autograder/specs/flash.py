@@ -1,5 +1,6 @@
 """Chapter 16: online softmax, and attention in blocks."""
 
+import functools
 import math
 
 import numpy as np
@@ -267,6 +268,20 @@ def two_results_joined(blocks):
         total = np.exp(largest - top) * total + np.exp(own - top) * own_total
         largest = top
     return largest, total
+
+
+@online.variant
+def pairs_reduced(blocks):
+    def join(one, other):
+        top = max(one[0], other[0])
+        if top == -INF:
+            return one
+        return top, sum(total * math.exp(m - top) for m, total in (one, other))
+
+    each = ((block.max(), np.exp(block - block.max()).sum()) for block in blocks)
+    with np.errstate(invalid="ignore"):
+        pairs = [(m, 0 if m == -INF else total) for m, total in each]
+    return functools.reduce(join, pairs, (-INF, 0.0))
 
 
 @online.variant
@@ -913,6 +928,41 @@ def from_the_last_block_to_the_first(query, key, value, attn_mask=None, *, block
 def in_single_precision_attention(query, key, value, attn_mask=None, *, block):
     query, key, value = (x.astype(np.float32) for x in (query, key, value))
     return flash.flash_attention(query, key, value, attn_mask, block=block)
+
+
+@tiles.variant
+def with_a_column_of_ones(query, key, value, attn_mask=None, *, block):
+    k = key.shape[-2]
+    seen = np.broadcast_to(
+        True if attn_mask is None else attn_mask, (*query.shape[:-1], k)
+    )
+    ones = np.ones((*value.shape[:-1], 1))
+    value = np.concatenate([value, ones], axis=-1)  # its output is the sum
+    largest = np.full((*query.shape[:-1], 1), -np.inf)
+    output = np.zeros((*query.shape[:-1], value.shape[-1]))
+    for start in range(0, k, block):
+        part = slice(start, start + block)
+        scores = query @ np.moveaxis(key[..., part, :], -1, -2) / key.shape[-1] ** 0.5
+        scores[~seen[..., part]] = -np.inf
+        new = np.maximum(largest, scores.max(-1, keepdims=True))
+        output = output * np.exp(largest - finite(new))
+        output = output + np.exp(scores - finite(new)) @ value[..., part, :]
+        largest = new
+    return output[..., :-1] / np.maximum(output[..., -1:], 1e-30)
+
+
+@tiles.variant
+def filled_up_and_hidden(query, key, value, attn_mask=None, *, block):
+    k, more = key.shape[-2], -key.shape[-2] % block
+    seen = np.broadcast_to(
+        True if attn_mask is None else attn_mask, (*query.shape[:-1], k)
+    )
+    seen = np.concatenate([seen, np.zeros((*seen.shape[:-1], more), bool)], axis=-1)
+    key, value = (
+        np.concatenate([x, np.zeros((*x.shape[:-2], more, x.shape[-1]))], axis=-2)
+        for x in (key, value)
+    )
+    return tiles_family(query, key, value, seen, block=block)
 
 
 online.equivalent(
