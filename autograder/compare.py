@@ -52,7 +52,7 @@ def fits_kind(answer: Any, expected: Any) -> bool:
         if number_kind(answer) != number_kind(expected):
             return False
         if number_kind(expected) == "float":
-            return is_half(answer) == is_half(expected)
+            return (answer.dtype.itemsize == 2) == (expected.dtype.itemsize == 2)
         return True
     if number_kind(expected) is not None:
         return number_kind(answer) == number_kind(expected) and np.ndim(answer) == 0
@@ -95,13 +95,6 @@ def float_width(array: np.ndarray) -> int:
     if array.dtype.kind == "c":
         return array.dtype.itemsize // 2
     return array.dtype.itemsize if array.dtype.kind == "f" else 8
-
-
-def is_half(value: Any) -> bool:
-    """Whether these are numbers in half precision."""
-    return isinstance(value, np.ndarray | np.generic) and (
-        float_width(np.asarray(value)) == 2
-    )
 
 
 def far_apart(answer: Any, expected: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from autograder.answers import Answer, Outcome
-from autograder.compare import equal, is_half
+from autograder.compare import equal
 from autograder.exercise import Exercise, Probe
 
 MAX_PAIRS = 2000  # two mistakes at once: what about 0.1 s allows
@@ -73,11 +73,7 @@ class Candidate:
                 made = None
             if not isinstance(case.outcome, Answer):
                 continue
-            same = equal(made, case.answer)
-            if same and not is_half(case.expected):
-                # both ways: a coarse answer must not be near enough to everything
-                same = equal(case.answer, made)
-            if made is None or not same:
+            if made is None or not equal(made, case.answer):
                 return False
             explained += not equal(case.answer, case.expected)
         return explained > 0

@@ -192,7 +192,7 @@ TELLING = {
         "        total = np.float16(total + np.exp(block - shift).sum())\n"
         "        largest = new\n"
         "    return largest, total",
-        "In `sum`: Every number is about right, but only to half precision.",
+        "In `sum`: Your number is off by 2.8e-04: close, but not equal. Wrong for",
     ),
     "a largest that begins at 0 and a sum that begins at 1": (
         ONLINE.replace("-np.inf, 0.0", "0.0, 1.0")
