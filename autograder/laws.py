@@ -336,7 +336,8 @@ def as_expected_kind(case: Case, additive: bool) -> Case:
         return case
     if isinstance(answer, np.ndarray) and isinstance(expected, list | tuple):
         return Case(case.probe, expected, Answer(answer.tolist()))
-    if isinstance(answer, np.float16) and isinstance(expected, float):
+    is_half = isinstance(answer, np.floating) and answer.itemsize == 2
+    if is_half and isinstance(expected, float):
         # half precision would do where what it is compared with is nearly right
         return Case(case.probe, expected, Answer(np.float32(answer)))
     if fits_kind(answer, expected) or not isinstance(expected, np.ndarray):
