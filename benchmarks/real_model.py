@@ -1,6 +1,6 @@
 """How fast does the real model run on your functions? Beside Transformers, in one run.
 
-    python benchmarks/real_model.py                           # about 20 minutes
+    python benchmarks/real_model.py                           # about 15 minutes
     python benchmarks/real_model.py --repeats 1 --tokens 20 --contexts 64 256
 
 Both read the same file, calculate in float32 on the same number of threads, and

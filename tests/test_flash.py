@@ -127,6 +127,32 @@ def test_two_partial_results_join_to_the_whole(cut):
 # What learners are told of mistakes that are in no list
 
 
+class Forward(torch.autograd.Function):
+    """Our output, with the gradient of PyTorch's attention."""
+
+    @staticmethod
+    def forward(ctx, query, key, value):
+        ctx.save_for_backward(query, key, value)
+        arrays = (x.detach().numpy() for x in (query, key, value))
+        return torch.from_numpy(flash_attention(*arrays, block=2))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        with torch.enable_grad():
+            inputs = [x.detach().requires_grad_() for x in ctx.saved_tensors]
+            output = F.scaled_dot_product_attention(*inputs)
+        return torch.autograd.grad(output, inputs, gradient)
+
+
+def test_small_changes_move_it_as_the_gradient_of_pytorchs_attention_says():
+    generator = torch.Generator().manual_seed(16)
+    inputs = [
+        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in ((2, 3, 4), (2, 5, 4), (2, 5, 6))
+    ]
+    assert torch.autograd.gradcheck(Forward.apply, inputs)
+
+
 START = """
 def flash_attention(query, key, value, attn_mask=None, *, block):
     k_len = key.shape[-2]

@@ -487,6 +487,15 @@ IN_CHUNKS = (
 """
 )
 TELLING = {
+    "the count of memory is ended": (
+        """
+        import tracemalloc
+        def windowed_attention(query, key, value, window):
+            tracemalloc.stop()
+            return query
+        """,
+        "memory is counted",
+    ),
     "FlexAttention's arguments": (
         """
         def prefix_lm(prefix_len):

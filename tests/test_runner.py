@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sandboxes import LEVELS, needs_sandbox
 
 from autograder.course import ROOT
 from autograder.notebooks import Notebook, fill, load, write
@@ -20,28 +21,13 @@ from autograder.runner import start as starting
 from autograder.runner.coordinator import Submission, grade, modules_of
 from autograder.runner.namespaces import Filter
 from autograder.runner.process import Process, help_with
-from autograder.runner.start import Limits, Refused, start
+from autograder.runner.start import Limits, Refused
 from solutions import masks
 
 RELEASE = load(ROOT / "exercises" / "release" / "06_masks" / "06_masks.ipynb")
 NAMES = ["causal_mask", "padding_mask", "combine_masks", "decoder_mask"]
 RIGHT = {name: inspect.getsource(getattr(masks, name)) for name in NAMES}
 ALL = 8
-
-
-def can_sandbox() -> bool:
-    try:
-        start(Limits(sandbox="required")).end()
-    except Refused:
-        return False
-    return True
-
-
-SANDBOX = can_sandbox()
-LEVELS = ["required", "never"] if SANDBOX else ["never"]
-needs_sandbox = pytest.mark.skipif(
-    not SANDBOX, reason="this system allows no sandbox: what it does cannot be seen"
-)
 
 
 @pytest.fixture

@@ -1106,6 +1106,7 @@ attend = Exercise(
 attend.forbid(
     "scipy", "torch", why="it is the task to say which keys each query needs at all"
 )
+attend.forbid("tracemalloc", why="by it the memory is counted that your function takes")
 
 
 def quarters(rng, *shape, kind: type = float):

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from attacks import ATTACKS, Attack
+from sandboxes import needs_sandbox
 from table import PATH, table
 
 from autograder.course import ROOT
 from autograder.notebooks import fill, load, write
 from autograder.runner.coordinator import Submission, grade
-from autograder.runner.start import Limits, Refused, start
+from autograder.runner.start import Limits
 
 RELEASE = load(ROOT / "exercises" / "release" / "06_masks" / "06_masks.ipynb")
 HONEST = {
@@ -42,19 +43,6 @@ try:
 except BaseException as error:
     ran = f"{{type(error).__name__}}: {{error}}"
 """
-
-
-def sandboxed() -> bool:
-    try:
-        start(Limits(sandbox="required")).end()
-    except Refused:
-        return False
-    return True
-
-
-needs_sandbox = pytest.mark.skipif(
-    not sandboxed(), reason="this system allows no sandbox: nothing can be shown in it"
-)
 
 
 class Scene:
