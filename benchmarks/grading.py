@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from machine import processor
 from nbgrader.api import Gradebook
 from submissions import ASSIGNMENT, make
 from tqdm import tqdm
@@ -205,9 +205,8 @@ def grow(counts: list[int], folder: Path) -> list[dict[str, float]]:
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
     names = ("nbgrader", "numpy", "torch")
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
-        "processor": cpu[1] if cpu else platform.machine(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         **{name: version(name) for name in names},

@@ -12,7 +12,6 @@ has no other. What compiling takes, and making the masks, is not counted.
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from machine import processor
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
@@ -76,9 +76,8 @@ def in_chunks(window: int, length: int) -> Attend:
     attn_mask = (near & real)[None]  # (1, count, window, 2 window)
 
     def cut(x: Tensor) -> Tensor:
-        return x.reshape(
-            -1, count, window, D_HEAD
-        )  # four axes: the fast kernel wants so many
+        # four axes: the fast kernel wants so many
+        return x.reshape(-1, count, window, D_HEAD)
 
     def with_the_one_before(x: Tensor) -> Tensor:
         return torch.cat([cut(F.pad(x, (0, 0, window, -window))), cut(x)], dim=-2)
@@ -184,17 +183,6 @@ def table(rows: list[dict]) -> str:
             f"  {row['ms'][1]:7.2f}   {middle:.2f} ({low:.2f} to {high:.2f})"
         )
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            x.split(":")[1].strip() for x in lines if x.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+from machine import processor
 from tqdm import tqdm
 
 from autograder.course import ROOT
@@ -159,7 +160,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     pairs = zip(all_of("ours", "per_second"), all_of("transformers", "per_second"),
                 strict=True)  # fmt: skip
     return {
-        "machine": machine(),
+        "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "threads": options.threads,
         "repeats": options.repeats,
         "tokens": options.tokens,
@@ -176,17 +177,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for who, runs in grown.items()
         },
     }
-
-
-def machine() -> str:
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            lines = [line for line in file if line.startswith("model name")]
-        name = lines[0].split(":")[1].strip()
-    except (OSError, IndexError):
-        pass
-    return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def report(record: dict[str, Any]) -> None:
